@@ -1,0 +1,140 @@
+"""The ledger and its projection: what providers reported, and what became of each delivery."""
+
+from __future__ import annotations
+
+from django.db import models
+from django.db.models import Q
+from django.utils import timezone
+
+from deliveries.enums import State
+from notifyguard.accounts.tenancy import TenantOwned
+from notifyguard.ids import uuid7
+
+
+ON_THE_LIST = Q(error_state__isnull=False)
+
+
+def _error_index(*fields: str, name: str) -> models.Index:
+    """An index over the error list only, newest first: 95 % of deliveries arrive and never touch it."""
+    return models.Index(fields=["tenant", *fields, "-failed_at", "-id"], name=name, condition=ON_THE_LIST)
+
+
+def _prefix_index(field: str, name: str, condition: Q | None = None) -> models.Index:
+    """An index for equality and prefix search; under row-level security nothing else can use one (LIKE leaks)."""
+    operators = ["uuid_ops", "varchar_pattern_ops"]
+    return models.Index(fields=["tenant", field], name=name, opclasses=operators, condition=condition)
+
+
+class Event(TenantOwned):
+    """One report, immutable. A trigger refuses UPDATE and DELETE; the table is partitioned by month of occurrence.
+
+    ``id`` is a digest of what identifies the report, so the primary key keeps duplicates out. ``match_key`` names
+    the attempt it speaks of: events may come before, or without, a delivery of ours.
+    """
+
+    id = models.UUIDField(primary_key=True, editable=False)
+    occurred_at = models.DateTimeField()
+    received_at = models.DateTimeField()
+    match_key = models.UUIDField()
+    connection_id = models.UUIDField()
+    raw_id = models.UUIDField()
+    raw_index = models.IntegerField()
+    kind = models.CharField(max_length=16)
+    verdict = models.CharField(max_length=120)
+    recipient = models.CharField(max_length=320)
+    reply = models.TextField()
+    smtp_code = models.CharField(max_length=3)
+    enhanced_code = models.CharField(max_length=12)
+    provider_event_id = models.CharField(max_length=200)
+    provider_message_id = models.CharField(max_length=200)
+    deferred_until = models.DateTimeField(null=True)
+
+
+class Delivery(TenantOwned):
+    """One notice to one recipient through one channel: the row that people see.
+
+    A projection: ``rank_*`` and what follows from them are those of the event that decides the state
+    (deliveries/state.py), so any order and any number of duplicates end in the same row. While it is on the
+    Notification Error List ``error_state`` repeats ``state``, ``failed_at`` repeats ``occurred_at`` and ``code``
+    says why; otherwise the three are empty, so that the error list's partial indexes cost the other 95 % nothing.
+    """
+
+    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    match_key = models.UUIDField()
+    channel = models.CharField(max_length=16)
+    provider = models.CharField(max_length=32)
+    connection_id = models.UUIDField()  # may be the operator's row: no key across tenants
+    provider_message_id = models.CharField(max_length=200)
+    recipient = models.CharField(max_length=320)
+    recipient_key = models.CharField(max_length=320)  # lower-cased, for equality and prefix search
+    domain = models.CharField(max_length=255)  # receiving domain, registrable or not; empty for SMS
+    sender = models.CharField(max_length=320)
+    title = models.CharField(max_length=500)
+    title_key = models.CharField(max_length=500)
+    name = models.CharField(max_length=200, default="")  # the person's, once a contact is known
+
+    first_at = models.DateTimeField()
+    received_at = models.DateTimeField()
+    occurred_at = models.DateTimeField()
+    first_deferred_at = models.DateTimeField(null=True)
+    deferred_until = models.DateTimeField(null=True)
+    deferrals = models.IntegerField(default=0)
+    attempt = models.SmallIntegerField(default=1)
+    orphan = models.BooleanField(default=False)  # an event without a message id that matched no delivery yet
+
+    rank = models.SmallIntegerField()
+    rank_order = models.SmallIntegerField()
+    event_id = models.UUIDField()
+    kind = models.CharField(max_length=16)
+    verdict = models.CharField(max_length=120)
+    state = models.CharField(max_length=16)
+    reply = models.TextField()
+    smtp_code = models.CharField(max_length=3)
+    enhanced_code = models.CharField(max_length=12)
+
+    error_state = models.CharField(max_length=16, null=True)  # noqa: DJ001 -- null keeps it out of the partial indexes
+    failed_at = models.DateTimeField(null=True)
+    code = models.CharField(max_length=48, null=True)  # noqa: DJ001 -- as above
+    reason = models.CharField(max_length=40, null=True)  # noqa: DJ001 -- as above
+    persistence = models.CharField(max_length=4, null=True)  # noqa: DJ001 -- as above
+    rule = models.CharField(max_length=80, null=True)  # noqa: DJ001 -- as above
+    rules_version = models.SmallIntegerField(null=True)
+
+    class Meta(TenantOwned.Meta):
+        constraints = [models.UniqueConstraint(fields=["tenant", "match_key"], name="delivery_match_key_once")]
+        indexes = [
+            models.Index(fields=["tenant", "-first_at", "-id"], name="delivery_newest"),
+            _prefix_index("recipient_key", "delivery_recipient"),
+            _prefix_index("provider_message_id", "delivery_message"),
+            _prefix_index("recipient_key", "delivery_orphan", condition=Q(orphan=True)),
+            _error_index("channel", name="error_newest"),
+            _error_index("channel", "error_state", name="error_by_state"),
+            _error_index("channel", "code", name="error_by_code"),
+            _error_index("channel", "reason", name="error_by_reason"),
+            _error_index("domain", name="error_by_domain"),
+            _error_index("connection_id", name="error_by_connection"),
+            _prefix_index("title_key", "error_by_title", condition=ON_THE_LIST),
+            _prefix_index("name", "error_by_name", condition=ON_THE_LIST),
+        ]
+
+    @property
+    def is_open(self) -> bool:
+        return self.error_state is not None
+
+    @property
+    def has_verdict(self) -> bool:
+        """An accepted notice without a later word is neither delivered nor failed: "no verdict yet"."""
+        return self.state != State.ACCEPTED
+
+
+class DeliveryLink(TenantOwned):
+    """A further match key of a delivery: an event without a message id that was matched to it later, or a resend."""
+
+    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    match_key = models.UUIDField()
+    delivery = models.ForeignKey(Delivery, models.CASCADE, db_constraint=False, related_name="links")
+    attempt = models.SmallIntegerField(default=1)
+    created_at = models.DateTimeField(default=timezone.now)
+
+    class Meta(TenantOwned.Meta):
+        constraints = [models.UniqueConstraint(fields=["tenant", "match_key"], name="link_match_key_once")]
