@@ -1,0 +1,248 @@
+"""What a batch of reports adds up to: one line a report for the ledger, one line a delivery for its projection."""
+
+from __future__ import annotations
+
+import itertools
+import uuid
+from collections.abc import Iterable, Iterator, Mapping
+from datetime import datetime
+from functools import lru_cache
+from typing import NamedTuple
+
+from deliveries.classify import RULES_VERSION, Report, classify
+from deliveries.enums import Channel, Kind
+from deliveries.state import STATES, error_state, rank
+from notifyguard.ids import digest_hex, uuid7
+from providers.base import Event
+
+REPLY_LIMIT = 4000
+
+
+class Source:
+    """Where a report came from: one raw webhook of one connection. ``columns`` is its share of a ledger line."""
+
+    __slots__ = ("channel", "columns", "connection_id", "connection_key", "provider", "raw_id", "received_at", "received_text")
+
+    def __init__(
+        self, *, connection_id: uuid.UUID, provider: str, channel: Channel, raw_id: uuid.UUID, received_at: datetime
+    ) -> None:
+        self.connection_id = connection_id
+        self.connection_key = connection_id.hex
+        self.provider = provider
+        self.channel = channel
+        self.raw_id = raw_id
+        self.received_at = received_at
+        self.received_text = received_at.isoformat()
+        self.columns = f"{connection_id.hex}\t{raw_id.hex}\t{self.received_text}"
+
+
+class Reported(NamedTuple):
+    """An event with its place in the raw inbox."""
+
+    event: Event
+    source: Source
+    index: int
+
+
+class Target(NamedTuple):
+    """The delivery, and the attempt at it, that a match key was linked to."""
+
+    delivery_key: str
+    attempt: int
+
+
+class Found(NamedTuple):
+    """A report with its identities: ``precedence`` is the order of ``state.Fact``."""
+
+    report: Reported
+    identity: str
+    match_key: str
+    orphan: bool
+    at: str
+    precedence: tuple[int, datetime, int, str]
+
+
+def recipient_key(recipient: str) -> str:
+    """The form in which recipients are compared: providers change the case of addresses on the way."""
+    return recipient.strip().lower()[:320]
+
+
+def is_timeless(event: Event) -> bool:
+    """Providers that send no time mark the event's identity with ``~``: it holds whenever the report arrives."""
+    return event.provider_event_id[:1] == "~"
+
+
+def identify(reports: Iterable[Reported]) -> dict[str, Found]:
+    """Return the reports by identity; of two equal ones the first is kept."""
+    found: dict[str, Found] = {}
+    for report in reports:
+        one = _identify(report)
+        found.setdefault(one.identity, one)
+    return found
+
+
+def _identify(report: Reported) -> Found:
+    """Name the event and the attempt that it speaks of.
+
+    The provider's own event id is no part of an event's identity: it is missing, repeated across different events,
+    or new on a retry in real payloads. An event without a message id (SendGrid's asynchronous bounces) stands for
+    itself, an orphan, until a delivery to the same address is found (ledger.link_orphans).
+    """
+    event, source, _ = report
+    at = event.occurred_at.isoformat()
+    reference = event.provider_message_id or event.attempt_ref
+    recipient = recipient_key(event.recipient)
+    if is_timeless(event):
+        identity = digest_hex(source.connection_key, event.provider_event_id)
+    else:
+        identity = digest_hex(source.connection_key, reference, recipient, event.kind, event.verdict, at, event.reply)
+    key = digest_hex(source.connection_key, reference, recipient) if reference else identity
+    weight, order = _rank(source.channel, event.kind, event.verdict)
+    orphan = not reference and source.channel == Channel.EMAIL
+    return Found(report, identity, key, orphan, at, (weight, event.occurred_at, order, identity))
+
+
+_rank = lru_cache(maxsize=4096)(rank)
+
+
+class Gathered:
+    """What the reports on one delivery say together: the deciding one, and what adds up."""
+
+    __slots__ = ("attempt", "deciding", "deferred_until", "first_at", "first_deferred_at", "sender", "title")
+
+    def __init__(self, found: Found, attempt: int) -> None:
+        self.deciding, self.attempt = found, attempt
+        self.first_at = found.report.event.occurred_at
+        self.first_deferred_at: datetime | None = None
+        self.deferred_until: datetime | None = None
+        self.title = self.sender = ""
+
+    def add(self, found: Found, attempt: int) -> None:
+        event = found.report.event
+        if (attempt, found.precedence) > (self.attempt, self.deciding.precedence):
+            self.deciding, self.attempt = found, attempt
+        self.first_at = min(self.first_at, event.occurred_at)
+        if event.kind is Kind.DEFERRED:
+            self.first_deferred_at = min(self.first_deferred_at or event.occurred_at, event.occurred_at)
+        if event.deferred_until:
+            self.deferred_until = max(self.deferred_until or event.deferred_until, event.deferred_until)
+        # The greatest rather than the latest, so that the order of arrival does not matter.
+        self.title = max(self.title, event.title)
+        self.sender = max(self.sender, event.sender)
+
+
+def gather(found: Iterable[Found], linked: Mapping[str, Target]) -> dict[str, Gathered]:
+    """Return what the reports say of each delivery, by the delivery's match key."""
+    deliveries: dict[str, Gathered] = {}
+    for one in found:
+        key, attempt = linked.get(one.match_key, (one.match_key, 1))
+        gathered = deliveries.get(key)
+        if gathered is None:
+            gathered = deliveries[key] = Gathered(one, attempt)
+        gathered.add(one, attempt)
+    return deliveries
+
+
+EVENT_COLUMNS = (
+    "id, match_key, occurred_at, raw_index, kind, deferred_until, verdict, recipient, reply, smtp_code,"
+    " enhanced_code, provider_event_id, provider_message_id, connection_id, raw_id, received_at"
+)
+
+DELIVERY_COLUMNS = (
+    "id, match_key, channel, provider, connection_id, orphan, first_at, first_deferred_at, deferred_until,"
+    " attempt, rank, rank_order, event_id, kind, state, occurred_at, received_at,"
+    " recipient, recipient_key, domain, provider_message_id, sender, title, title_key, verdict, reply, smtp_code,"
+    " enhanced_code, error_state, failed_at, code, reason, persistence, rule, rules_version"
+)
+
+_NULL = "\\N"
+_NOT_ON_THE_LIST = "\t".join([_NULL] * 7)
+_FAILING = frozenset(kind for kind in Kind if error_state(kind))
+
+
+def event_lines(found: Iterable[Found]) -> Iterator[str]:
+    """Lines of COPY's text format, columns as in ``EVENT_COLUMNS``."""
+    for report, identity, key, _, at, _ in found:
+        event, source, index = report
+        texts = _escaped(
+            event.verdict[:120],
+            event.recipient[:320],
+            event.reply[:REPLY_LIMIT],
+            event.smtp_code[:3],
+            event.enhanced_code[:12],
+            event.provider_event_id[:200],
+            event.provider_message_id[:200],
+        )
+        until = _time(event.deferred_until)
+        yield f"{identity}\t{key}\t{at}\t{index}\t{event.kind}\t{until}\t{texts}\t{source.columns}\n"
+
+
+def delivery_lines(deliveries: Mapping[str, Gathered]) -> Iterator[str]:
+    """Lines of COPY's text format, columns as in ``DELIVERY_COLUMNS``."""
+    for (key, gathered), delivery_id in zip(deliveries.items(), _delivery_ids(), strict=False):
+        yield _delivery_line(delivery_id, key, gathered)
+
+
+def _delivery_line(delivery_id: str, key: str, gathered: Gathered) -> str:
+    report, identity, _, orphan, at, precedence = gathered.deciding
+    event, source, _ = report
+    weight, _, order, _ = precedence
+    recipient = event.recipient[:320]
+    texts = _escaped(
+        recipient,
+        recipient_key(recipient),
+        recipient.rpartition("@")[2].lower()[:255] if "@" in recipient else "",
+        event.provider_message_id[:200],
+        gathered.sender[:320],
+        gathered.title[:500],
+        gathered.title[:500].lower(),
+        event.verdict[:120],
+        event.reply[:REPLY_LIMIT],
+        event.smtp_code[:3],
+        event.enhanced_code[:12],
+    )
+    verdict = _verdict_columns(event, source, at) if event.kind in _FAILING else _NOT_ON_THE_LIST
+    return (
+        f"{delivery_id}\t{key}\t{source.channel}\t{source.provider}\t{source.connection_key}\t{orphan}\t"
+        f"{gathered.first_at.isoformat()}\t{_time(gathered.first_deferred_at)}\t{_time(gathered.deferred_until)}\t"
+        f"{gathered.attempt}\t{weight}\t{order}\t{identity}\t{event.kind}\t{STATES[event.kind]}\t"
+        f"{at}\t{source.received_text}\t{texts}\t{verdict}\n"
+    )
+
+
+def _delivery_ids() -> Iterator[str]:
+    """Ids for the deliveries that a batch may make: one uuid 7 and its successors, which keep the index dense."""
+    return (f"{number:032x}" for number in itertools.count(uuid7().int))
+
+
+def _verdict_columns(event: Event, source: Source, at: str) -> str:
+    verdict = classify(
+        Report(
+            channel=source.channel,
+            provider=source.provider,
+            kind=event.kind,
+            verdict=event.verdict,
+            smtp_code=event.smtp_code,
+            enhanced_code=event.enhanced_code,
+            reply=event.reply,
+        )
+    )
+    return (
+        f"{STATES[event.kind]}\t{at}\t{verdict.code}\t{verdict.reason}\t{verdict.persistence or _NULL}\t{verdict.rule}\t"
+        f"{RULES_VERSION}"
+    )
+
+
+def _time(at: datetime | None) -> str:
+    return at.isoformat() if at else _NULL
+
+
+_ESCAPES = str.maketrans({"\\": "\\\\", "\t": "\\t", "\n": "\\n", "\r": "\\r", "\0": ""})
+
+
+def _escaped(*fields: str) -> str:
+    """Join columns that are somebody else's text; most need no escape, and one look at all of them tells."""
+    joined = "".join(fields)
+    if "\\" in joined or not joined.isprintable():
+        return "\t".join(field.translate(_ESCAPES) for field in fields)
+    return "\t".join(fields)

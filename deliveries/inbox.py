@@ -1,0 +1,307 @@
+"""The raw inbox: webhooks stored once, claimed in batches, worked in one transaction, replayable."""
+
+from __future__ import annotations
+
+import uuid
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import NamedTuple
+
+import structlog
+from django.db import DatabaseError, connection, transaction
+from django.utils import timezone
+
+from deliveries import ledger
+from deliveries.connections import config_of
+from deliveries.enums import RawStatus
+from deliveries.gather import Reported, Source
+from deliveries.models import Connection, ConnectionEvent, Quarantined, RawWebhook, Route, UnparsedItem
+from notifyguard.accounts.tenancy import current_tenant_id, tenant_scope
+from notifyguard.ids import digest_hex
+from providers import base
+from providers.registry import get_provider
+
+log = structlog.get_logger(__name__)
+
+BATCH_RAWS = 500
+BATCH_BYTES = 256 * 1024  # as stored, deflated: about ten times as much JSON
+# How stale a connection's "last event" may be: refreshing it less often keeps workers off each other's row.
+FRESH_ENOUGH = "5 seconds"
+
+
+def store(row: Connection, *, body: bytes, headers: Mapping[str, str], received_at: datetime) -> RawWebhook:
+    """Keep a verified webhook in the scope's tenant: one INSERT, nothing read, nothing else needed."""
+    raw = RawWebhook(connection_id=row.id, body=body, headers=dict(headers), received_at=received_at)
+    raw.save(force_insert=True)
+    return raw
+
+
+@dataclass
+class Batch:
+    """What the raw rows of one claim say, before it is written."""
+
+    reports: dict[uuid.UUID, list[Reported]] = field(default_factory=lambda: defaultdict(list))
+    unparsed: list[UnparsedItem] = field(default_factory=list)
+    quarantined: list[Quarantined] = field(default_factory=list)
+    connection_events: list[ConnectionEvent] = field(default_factory=list)
+    routed_values: set[str] = field(default_factory=set)
+
+
+class Worked(NamedTuple):
+    """What one claim did."""
+
+    raws: int
+    new_events: int
+    changed: int
+    failed: int
+    confirmations: int
+
+    def __add__(self, other: object) -> Worked:
+        if not isinstance(other, Worked):
+            return NotImplemented
+        return Worked(*(a + b for a, b in zip(self, other, strict=True)))
+
+
+NOTHING = Worked(0, 0, 0, 0, 0)
+
+
+def work(tenant_id: uuid.UUID) -> Worked:
+    """Claim and work one batch of a tenant's pending webhooks; ``raws == 0`` says that none were left.
+
+    Claim, effects and "done" are one transaction: whatever is killed when, a webhook takes effect exactly once.
+    A webhook that fails by itself is marked failed with the reason, and the others go on without it.
+    """
+    try:
+        with tenant_scope(tenant_id):
+            return _work_rows(_claim())
+    except DatabaseError:
+        raise
+    except Exception:
+        log.exception("inbox.batch_failed", tenant_id=str(tenant_id))
+        return _work_one_by_one(tenant_id)
+
+
+def replay(tenant_id: uuid.UUID, *, since: datetime | None = None, dry_run: bool = False) -> Worked:
+    """Work a tenant's stored webhooks again. What is in the ledger already changes nothing.
+
+    With ``dry_run`` everything is done and rolled back, so that the counts are those of the real thing.
+    """
+    total = NOTHING
+    for ids in _batches_of_ids(tenant_id, since):
+        with tenant_scope(tenant_id):
+            rows = list(RawWebhook.objects.filter(id__in=ids).select_for_update().order_by("id"))
+            total += _work_rows(rows)
+            if dry_run:
+                transaction.set_rollback(True)
+    return total
+
+
+def _batches_of_ids(tenant_id: uuid.UUID, since: datetime | None) -> Iterator[list[uuid.UUID]]:
+    last = uuid.UUID(int=0)
+    while True:
+        with tenant_scope(tenant_id):
+            rows = RawWebhook.objects.filter(id__gt=last).order_by("id")
+            if since is not None:
+                rows = rows.filter(received_at__gte=since)
+            ids = list(rows.values_list("id", flat=True)[:50])
+        if not ids:
+            return
+        yield ids
+        last = ids[-1]
+
+
+def _claim() -> list[RawWebhook]:
+    """Lock the oldest pending rows that no other worker holds, up to about ``BATCH_BYTES``."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT id, length(body) FROM deliveries_rawwebhook WHERE tenant_id = %s AND status = 0"
+            " ORDER BY id LIMIT %s FOR UPDATE SKIP LOCKED",
+            [current_tenant_id(), BATCH_RAWS],
+        )
+        chosen, size = [], 0
+        for raw_id, length in cursor.fetchall():
+            if chosen and size + length > BATCH_BYTES:
+                break
+            chosen.append(raw_id)
+            size += length
+    return list(RawWebhook.objects.filter(id__in=chosen).order_by("id")) if chosen else []
+
+
+def _work_one_by_one(tenant_id: uuid.UUID) -> Worked:
+    total = NOTHING
+    with tenant_scope(tenant_id):
+        for raw in _claim():
+            try:
+                with transaction.atomic():
+                    total += _work_rows([raw])
+            except DatabaseError:
+                raise
+            except Exception as error:
+                log.exception("inbox.webhook_failed", raw_id=str(raw.id))
+                # The kind of error only: its text may quote an address or a secret.
+                note = f"{type(error).__name__}: this webhook could not be worked; it is kept and can be replayed."
+                RawWebhook.objects.filter(id=raw.id).update(status=RawStatus.FAILED, error=note)
+                total += Worked(1, 0, 0, 1, 0)
+    return total
+
+
+def _work_rows(raws: list[RawWebhook]) -> Worked:
+    if not raws:
+        return NOTHING
+    batch = _read(raws)
+    new_events = changed = 0
+    for tenant_id, reports in batch.reports.items():
+        recorded = _record_for(tenant_id, reports)
+        new_events, changed = new_events + recorded.new_events, changed + recorded.changed
+    _keep_aside(batch, raws)
+    RawWebhook.objects.filter(id__in=[raw.id for raw in raws]).update(
+        status=RawStatus.DONE, error="", processed_at=timezone.now()
+    )
+    confirmations = sum(event.kind == "subscription_requested" for event in batch.connection_events)
+    return Worked(len(raws), new_events, changed, 0, confirmations)
+
+
+def _record_for(tenant_id: uuid.UUID, reports: list[Reported]) -> ledger.Recorded:
+    if tenant_id == current_tenant_id():
+        _note_last_event(Connection, "id", reports)
+        return ledger.record(tenant_id, reports)
+    with tenant_scope(tenant_id):
+        _note_last_event(Route, "connection_id", reports)
+        return ledger.record(tenant_id, reports)
+
+
+def _read(raws: list[RawWebhook]) -> Batch:
+    """Parse the rows; a connection's rows are read by its provider, a shared one's events routed."""
+    connections = {row.id: row for row in Connection.objects.filter(id__in={raw.connection_id for raw in raws})}
+    routes = _routes([row.id for row in connections.values() if row.shared])
+    batch = Batch()
+    for raw in raws:
+        row = connections[raw.connection_id]
+        source = _source(raw, row)
+        for index, item in enumerate(_parse(raw, row)):
+            if not isinstance(item, base.Event):
+                _keep_for_later(item, index, raw, batch)
+                continue
+            tenant_id = routes.get((row.id, item.route.lower())) if row.shared else raw.tenant_id
+            if tenant_id is None:
+                batch.quarantined.append(_quarantined(item, index, raw))
+            else:
+                batch.routed_values.add(item.route)
+                batch.reports[tenant_id].append(Reported(item, source, index))
+    return batch
+
+
+def _parse(raw: RawWebhook, row: Connection) -> list[base.Parsed]:
+    config = config_of(row, with_secrets=False)
+    return get_provider(row.provider).parse(bytes(raw.body), raw.headers, config, raw.received_at)
+
+
+def _routes(connection_ids: list[uuid.UUID]) -> dict[tuple[uuid.UUID, str], uuid.UUID]:
+    """Return (connection, route value) → tenant. The operator's scope may read every tenant's routes."""
+    if not connection_ids:
+        return {}
+    rows = Route.unscoped.filter(connection_id__in=connection_ids)
+    return {(row.connection_id, row.value.lower()): row.tenant_id for row in rows}
+
+
+def _keep_for_later(item: base.ConnectionEvent | base.Unparsed, index: int, raw: RawWebhook, batch: Batch) -> None:
+    if isinstance(item, base.Unparsed):
+        batch.unparsed.append(_unparsed(item, index, raw))
+    else:
+        batch.connection_events.append(_connection_event(item, raw))
+
+
+def _source(raw: RawWebhook, row: Connection) -> Source:
+    return Source(
+        connection_id=row.id,
+        provider=row.provider,
+        channel=get_provider(row.provider).channel,
+        raw_id=raw.id,
+        received_at=raw.received_at,
+    )
+
+
+def _place(raw: RawWebhook, index: int) -> uuid.UUID:
+    return uuid.UUID(digest_hex(raw.id.hex, str(index)))
+
+
+def _unparsed(item: base.Unparsed, index: int, raw: RawWebhook) -> UnparsedItem:
+    return UnparsedItem(
+        id=_place(raw, index),
+        tenant_id=raw.tenant_id,
+        connection_id=raw.connection_id,
+        raw_id=raw.id,
+        item_index=index,
+        received_at=raw.received_at,
+        reason=item.reason[:500],
+        raw=item.raw[:4000].replace("\0", ""),
+    )
+
+
+def _quarantined(item: base.Event, index: int, raw: RawWebhook) -> Quarantined:
+    return Quarantined(
+        id=_place(raw, index),
+        tenant_id=raw.tenant_id,
+        connection_id=raw.connection_id,
+        raw_id=raw.id,
+        item_index=index,
+        received_at=raw.received_at,
+        route_value=item.route[:254],
+    )
+
+
+def _connection_event(item: base.ConnectionEvent, raw: RawWebhook) -> ConnectionEvent:
+    identity = digest_hex(raw.connection_id.hex, item.kind, item.occurred_at.isoformat(), item.detail)
+    return ConnectionEvent(
+        id=uuid.UUID(identity),
+        tenant_id=raw.tenant_id,
+        connection_id=raw.connection_id,
+        raw_id=raw.id,
+        kind=item.kind[:40],
+        occurred_at=item.occurred_at,
+        received_at=raw.received_at,
+        detail=item.detail[:500],
+        data=item.data,
+    )
+
+
+def _keep_aside(batch: Batch, raws: list[RawWebhook]) -> None:
+    """Keep what is no delivery's event. The ids come from the place in the inbox: a replay adds none."""
+    UnparsedItem.objects.bulk_create(batch.unparsed, ignore_conflicts=True)
+    Quarantined.objects.bulk_create(batch.quarantined, ignore_conflicts=True)
+    ConnectionEvent.objects.bulk_create(batch.connection_events, ignore_conflicts=True)
+    for event in batch.connection_events:
+        if event.kind == "account_status":
+            Connection.objects.filter(id=event.connection_id).update(
+                account_status=event.detail[:200], account_status_at=event.occurred_at
+            )
+    if batch.routed_values and any(tenant != current_tenant_id() for tenant in batch.reports):
+        held = Quarantined.objects.filter(raw_id__in=[raw.id for raw in raws], released_at=None)
+        held.filter(route_value__in=batch.routed_values).update(released_at=timezone.now())
+
+
+def _note_last_event(model: type[Connection] | type[Route], key: str, reports: Iterable[Reported]) -> None:
+    """Remember when each source last spoke ("silence is not health") and which kinds it has ever sent."""
+    latest: dict[uuid.UUID, datetime] = {}
+    kinds: dict[uuid.UUID, set[str]] = defaultdict(set)
+    for report in reports:
+        source = report.source
+        latest[source.connection_id] = max(source.received_at, latest.get(source.connection_id, source.received_at))
+        kinds[source.connection_id].add(report.event.kind)
+    table = model._meta.db_table
+    with connection.cursor() as cursor:
+        for connection_id in sorted(latest):
+            cursor.execute(
+                f"UPDATE {table} SET last_event_at = %(at)s WHERE tenant_id = %(tenant)s AND {key} = %(id)s"  # noqa: S608 -- names of ours
+                " AND (last_event_at IS NULL OR last_event_at < %(at)s - %(fresh)s::interval)",
+                {"at": latest[connection_id], "tenant": current_tenant_id(), "id": connection_id, "fresh": FRESH_ENOUGH},
+            )
+            if model is Connection:
+                cursor.execute(
+                    "UPDATE deliveries_connection SET seen_kinds = (SELECT array_agg(DISTINCT kind) FROM"
+                    " unnest(seen_kinds || %(kinds)s::varchar[]) kind)"
+                    " WHERE tenant_id = %(tenant)s AND id = %(id)s AND NOT seen_kinds @> %(kinds)s::varchar[]",
+                    {"kinds": sorted(kinds[connection_id]), "tenant": current_tenant_id(), "id": connection_id},
+                )

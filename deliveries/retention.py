@@ -1,0 +1,33 @@
+"""Deletes raw webhooks by age, in batches; what was made of them stays."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from django.conf import settings
+from django.utils import timezone
+
+from deliveries.enums import RawStatus
+from deliveries.models import RawWebhook
+from notifyguard.accounts.models import Tenant, operator_tenant_id
+from notifyguard.accounts.tenancy import tenant_scope
+
+BATCH = 500
+
+
+def apply() -> int:
+    """Delete worked raw webhooks older than the retention; returns how many."""
+    with tenant_scope(operator_tenant_id()):
+        tenants = list(Tenant.objects.values_list("id", flat=True))
+    before = timezone.now() - timedelta(days=settings.RAW_RETENTION_DAYS)
+    deleted = 0
+    for tenant_id in tenants:
+        while True:
+            with tenant_scope(tenant_id):
+                old = RawWebhook.objects.filter(received_at__lt=before, status=RawStatus.DONE).order_by("received_at")
+                ids = list(old.values_list("id", flat=True)[:BATCH])
+                RawWebhook.objects.filter(id__in=ids).delete()
+            deleted += len(ids)
+            if len(ids) < BATCH:
+                break
+    return deleted
