@@ -125,15 +125,28 @@ class VerificationError(Exception):
         self.reason = reason
 
 
+class CannotVerifyError(VerificationError):
+    """Whether the request is genuine can't be told for now, for a reason of ours: it must come again."""
+
+
 class Provider(Protocol):
     """One provider. Done means: this, one registry line, docs/providers/<name>.md, payload fixtures."""
 
-    name: str
-    label: str
-    channel: Channel
-    fields: tuple[Field, ...]
-    route_keys: tuple[str, ...]
-    kept_headers: tuple[str, ...]
+    @property
+    def name(self) -> str: ...
+    @property
+    def label(self) -> str: ...
+    @property
+    def channel(self) -> Channel: ...
+    @property
+    def fields(self) -> tuple[Field, ...]:
+        """The settings of a connection, as forms and the ``connect`` command ask for them."""
+    @property
+    def route_keys(self) -> tuple[str, ...]:
+        """By what a shared connection can tell tenants apart, e.g. ``custom:<name>``."""
+    @property
+    def kept_headers(self) -> tuple[str, ...]:
+        """Headers that ``parse`` needs, in lower case; no others are stored."""
 
     def verify(self, request: Request, config: ConnectionConfig) -> None:
         """Raise ``VerificationError`` unless the request is genuine. Constant time, raw bytes, before parsing."""
