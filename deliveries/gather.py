@@ -21,7 +21,16 @@ REPLY_LIMIT = 4000
 class Source:
     """Where a report came from: one raw webhook of one connection. ``columns`` is its share of a ledger line."""
 
-    __slots__ = ("channel", "columns", "connection_id", "connection_key", "provider", "raw_id", "received_at", "received_text")
+    __slots__ = (
+        "channel",
+        "columns",
+        "connection_id",
+        "connection_key",
+        "provider",
+        "raw_id",
+        "received_at",
+        "received_text",
+    )
 
     def __init__(
         self, *, connection_id: uuid.UUID, provider: str, channel: Channel, raw_id: uuid.UUID, received_at: datetime
@@ -228,8 +237,8 @@ def _verdict_columns(event: Event, source: Source, at: str) -> str:
         )
     )
     return (
-        f"{STATES[event.kind]}\t{at}\t{verdict.code}\t{verdict.reason}\t{verdict.persistence or _NULL}\t{verdict.rule}\t"
-        f"{RULES_VERSION}"
+        f"{STATES[event.kind]}\t{at}\t{verdict.code}\t{verdict.reason}\t{verdict.persistence or _NULL}\t"
+        f"{verdict.rule}\t{RULES_VERSION}"
     )
 
 

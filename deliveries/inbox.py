@@ -282,7 +282,7 @@ def _keep_aside(batch: Batch, raws: list[RawWebhook]) -> None:
         held.filter(route_value__in=batch.routed_values).update(released_at=timezone.now())
 
 
-def _note_last_event(model: type[Connection] | type[Route], key: str, reports: Iterable[Reported]) -> None:
+def _note_last_event(model: type[Connection | Route], key: str, reports: Iterable[Reported]) -> None:
     """Remember when each source last spoke ("silence is not health") and which kinds it has ever sent."""
     latest: dict[uuid.UUID, datetime] = {}
     kinds: dict[uuid.UUID, set[str]] = defaultdict(set)
@@ -296,7 +296,12 @@ def _note_last_event(model: type[Connection] | type[Route], key: str, reports: I
             cursor.execute(
                 f"UPDATE {table} SET last_event_at = %(at)s WHERE tenant_id = %(tenant)s AND {key} = %(id)s"  # noqa: S608 -- names of ours
                 " AND (last_event_at IS NULL OR last_event_at < %(at)s - %(fresh)s::interval)",
-                {"at": latest[connection_id], "tenant": current_tenant_id(), "id": connection_id, "fresh": FRESH_ENOUGH},
+                {
+                    "at": latest[connection_id],
+                    "tenant": current_tenant_id(),
+                    "id": connection_id,
+                    "fresh": FRESH_ENOUGH,
+                },
             )
             if model is Connection:
                 cursor.execute(

@@ -122,14 +122,15 @@ WITH locked AS MATERIALIZED (
         SELECT id FROM incoming_event WHERE provider_event_id LIKE '~%%' ORDER BY id) ids
 )
 DELETE FROM incoming_event i USING locked l
-WHERE i.id = l.id AND EXISTS (SELECT FROM deliveries_event e WHERE e.tenant_id = %(tenant)s AND e.id = i.id)
+WHERE i.id = l.id AND EXISTS (
+    SELECT FROM deliveries_event e WHERE e.tenant_id = %(tenant)s AND e.match_key = i.match_key AND e.id = i.id)
 """
 
 # Citus reports a wrong row count for INSERT … SELECT … ON CONFLICT, so the returned rows are counted.
 _STORE_EVENTS = f"""
 WITH stored AS (
     INSERT INTO deliveries_event (tenant_id, {EVENT_COLUMNS})
-    SELECT %(tenant)s, {EVENT_COLUMNS} FROM incoming_event ORDER BY id
+    SELECT %(tenant)s, {EVENT_COLUMNS} FROM incoming_event ORDER BY match_key, id
     ON CONFLICT DO NOTHING RETURNING 1
 )
 SELECT count(*) FROM stored
@@ -145,10 +146,27 @@ FROM links l JOIN deliveries_delivery d ON d.tenant_id = %(tenant)s AND d.id = l
 """
 
 # Columns of the delivery that the deciding event sets, all together or not at all.
-_DECIDED = (
-    "attempt, rank, rank_order, event_id, kind, verdict, state, reply, smtp_code, enhanced_code, error_state,"
-    " failed_at, code, reason, persistence, rule, rules_version, occurred_at, received_at"
-).split(", ")
+_DECIDED = [
+    "attempt",
+    "rank",
+    "rank_order",
+    "event_id",
+    "kind",
+    "verdict",
+    "state",
+    "reply",
+    "smtp_code",
+    "enhanced_code",
+    "error_state",
+    "failed_at",
+    "code",
+    "reason",
+    "persistence",
+    "rule",
+    "rules_version",
+    "occurred_at",
+    "received_at",
+]
 
 
 def _greater(new: str) -> str:

@@ -16,7 +16,7 @@ from deliveries.connections import config_of, find_by_token, note_rejection, ten
 from deliveries.models import Connection
 from deliveries.tell import tell_workers
 from notifyguard.accounts.tenancy import tenant_scope
-from providers.base import Provider, Request, VerificationError
+from providers.base import CannotVerifyError, Provider, Request, VerificationError
 from providers.registry import PROVIDERS
 
 log = structlog.get_logger(__name__)
@@ -45,32 +45,43 @@ def receive(request: HttpRequest, provider: str, token: str) -> HttpResponse:
 
 
 def _receive(request: HttpRequest, provider: Provider, token: str) -> HttpResponse:
-    tenant_id = tenant_of_webhook(token)
-    if tenant_id is None:
+    row = _find(provider, token)
+    if row is None:
         return _answer(provider.name, 404, "There is no such connection.")
-    with tenant_scope(tenant_id):
-        row = find_by_token(provider.name, token)
-        if row is None:
-            return _answer(provider.name, 404, "There is no such connection.")
-        if PROBE in request.GET:
-            return HttpResponse(request.GET[PROBE][:64], content_type="text/plain")
-        answer = _store_if_genuine(request, provider, row)
-    if answer.status_code == 200:
-        tell_workers(tenant_id)
-    return answer
-
-
-def _store_if_genuine(request: HttpRequest, provider: Provider, row: Connection) -> HttpResponse:
+    if PROBE in request.GET:
+        return HttpResponse(request.GET[PROBE][:64], content_type="text/plain")
     arrived = as_arrived(request)
     if len(arrived.body) > settings.WEBHOOK_BODY_LIMIT:
         return _answer(provider.name, 413, f"The body is larger than {settings.WEBHOOK_BODY_LIMIT} bytes.")
+    # Outside any transaction: the first message of a day may have to fetch a certificate.
     try:
         provider.verify(arrived, config_of(row))
+    except CannotVerifyError as error:
+        return _answer(provider.name, 503, str(error))
     except VerificationError as error:
+        return _reject(row, error)
+    return _store(arrived, provider, row)
+
+
+def _find(provider: Provider, token: str) -> Connection | None:
+    tenant_id = tenant_of_webhook(token)
+    if tenant_id is None:
+        return None
+    with tenant_scope(tenant_id):
+        return find_by_token(provider.name, token)
+
+
+def _reject(row: Connection, error: VerificationError) -> HttpResponse:
+    with tenant_scope(row.tenant_id):
         note_rejection(row, error.reason)
-        return _answer(provider.name, 401, str(error))
+    return _answer(row.provider, 401, str(error))
+
+
+def _store(arrived: Request, provider: Provider, row: Connection) -> HttpResponse:
     kept = {name: arrived.headers[name] for name in provider.kept_headers if name in arrived.headers}
-    inbox.store(row, body=arrived.body, headers=kept, received_at=arrived.received_at)
+    with tenant_scope(row.tenant_id):
+        inbox.store(row, body=arrived.body, headers=kept, received_at=arrived.received_at)
+    tell_workers(row.tenant_id)
     return _answer(provider.name, 200, "")
 
 

@@ -1,4 +1,4 @@
-"""One settings file for every environment; what differs between them comes from the environment (docs/operations.md)."""
+"""One settings file for every environment; what differs comes from the environment (docs/operations.md)."""
 
 from __future__ import annotations
 
@@ -46,6 +46,7 @@ INSTALLED_APPS = [
     "django_htmx",
     "drf_spectacular",
     "rest_framework",
+    "notifyguard",
     "notifyguard.accounts",
     "deliveries",
 ]

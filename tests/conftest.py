@@ -9,7 +9,8 @@ import pytest
 from django.core.management import call_command
 from django.db import connections
 from django.test import Client
-from hypothesis import HealthCheck, settings as hypothesis_settings
+from hypothesis import HealthCheck
+from hypothesis import settings as hypothesis_settings
 from psycopg2 import sql
 
 from notifyguard.accounts.models import Membership, Role, Tenant, User, operator_tenant_id

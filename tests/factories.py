@@ -46,7 +46,7 @@ SECRETS = {
     "ses": {"topic": "arn:aws:sns:ap-northeast-1:123456789012:ng-events"},
     "lineworks": {"bot_secret": "test-bot-secret"},
     "twilio": {"auth_token": "test-auth-token"},
-    "vonage": {"signature_secret": "test-signature-secret"},
+    "vonage": {"signature_secret": "test-signature-secret-of-32-bytes"},
     "smpp": {"secret": "test-carrier-secret"},
 }
 

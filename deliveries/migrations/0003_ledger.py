@@ -23,9 +23,9 @@ CREATE TABLE deliveries_event (
     provider_event_id varchar(200) NOT NULL,
     provider_message_id varchar(200) NOT NULL,
     deferred_until timestamptz,
-    PRIMARY KEY (tenant_id, id, occurred_at)
+    -- An id always comes with the same match key, so one index keeps duplicates out and finds a timeline.
+    PRIMARY KEY (tenant_id, match_key, id, occurred_at)
 ) PARTITION BY RANGE (occurred_at);
-CREATE INDEX event_by_attempt ON deliveries_event (tenant_id, match_key);
 CREATE TABLE deliveries_event_default PARTITION OF deliveries_event DEFAULT;
 CREATE TRIGGER append_only BEFORE UPDATE OR DELETE ON deliveries_event
     FOR EACH ROW EXECUTE FUNCTION refuse_change();

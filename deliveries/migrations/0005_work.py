@@ -14,7 +14,8 @@ LANGUAGE sql STABLE SECURITY DEFINER SET search_path = public, pg_temp AS $$
             SELECT FROM deliveries_tallydelta d WHERE d.tenant_id = t.id)
         WHEN 'subscription' THEN EXISTS (
             SELECT FROM deliveries_connectionevent e WHERE e.tenant_id = t.id
-                AND e.kind = 'subscription_requested' AND e.handled_at IS NULL AND e.received_at > now() - interval '2 days')
+                AND e.kind = 'subscription_requested' AND e.handled_at IS NULL
+                AND e.received_at > now() - interval '2 days')
         END
 $$;
 CREATE FUNCTION oldest_pending_webhook() RETURNS timestamptz

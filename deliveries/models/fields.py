@@ -15,7 +15,9 @@ class DeflatedField(models.BinaryField):
     """Bytes in Python, zlib's format in the column (whose storage is EXTERNAL: nothing is compressed twice)."""
 
     def get_db_prep_value(self, value: Any, connection: BaseDatabaseWrapper, prepared: bool = False) -> Any:  # noqa: FBT001, FBT002 -- Django's signature
-        return super().get_db_prep_value(None if value is None else zlib.compress(bytes(value), FAST), connection, prepared)
+        return super().get_db_prep_value(
+            None if value is None else zlib.compress(bytes(value), FAST), connection, prepared
+        )
 
     def from_db_value(self, value: Any, expression: object, connection: BaseDatabaseWrapper) -> bytes | None:
         return None if value is None else zlib.decompress(bytes(value))

@@ -84,7 +84,9 @@ class RawWebhook(TenantOwned):
 class UnparsedItem(TenantOwned):
     """An item of a webhook that could not be read, kept and shown with the reason."""
 
-    id = models.UUIDField(primary_key=True, editable=False)  # a digest of where it came from: replay makes no second one
+    id = models.UUIDField(
+        primary_key=True, editable=False
+    )  # a digest of where it came from: replay makes no second one
     connection_id = models.UUIDField()
     raw_id = models.UUIDField()
     item_index = models.IntegerField()

@@ -10,7 +10,6 @@ from deliveries.enums import State
 from notifyguard.accounts.tenancy import TenantOwned
 from notifyguard.ids import uuid7
 
-
 ON_THE_LIST = Q(error_state__isnull=False)
 
 
@@ -28,8 +27,9 @@ def _prefix_index(field: str, name: str, condition: Q | None = None) -> models.I
 class Event(TenantOwned):
     """One report, immutable. A trigger refuses UPDATE and DELETE; the table is partitioned by month of occurrence.
 
-    ``id`` is a digest of what identifies the report, so the primary key keeps duplicates out. ``match_key`` names
-    the attempt it speaks of: events may come before, or without, a delivery of ours.
+    ``id`` is a digest of what identifies the report, ``match_key`` of the attempt it speaks of: events may come
+    before, or without, a delivery of ours. The key is ``(tenant_id, match_key, id, occurred_at)``: it keeps
+    duplicates out and finds a timeline.
     """
 
     id = models.UUIDField(primary_key=True, editable=False)

@@ -71,9 +71,10 @@ class User(AbstractBaseUser):
     is_active = models.BooleanField(default=True)
     joined_at = models.DateTimeField(default=now)
 
+    objects = PeopleManager()
+
     USERNAME_FIELD = "email"
     REQUIRED_FIELDS: ClassVar[list[str]] = []
-    objects = PeopleManager()
 
     def __str__(self) -> str:
         return self.name or self.email

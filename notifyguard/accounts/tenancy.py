@@ -73,7 +73,9 @@ class TenantManager(models.Manager[Any]):
 class TenantOwned(models.Model):
     """A row of one tenant. In the database its key is ``(tenant_id, id)`` (see ``GuardTenantTable``)."""
 
-    tenant = models.ForeignKey("accounts.Tenant", models.DO_NOTHING, db_constraint=False, db_index=False, related_name="+")
+    tenant = models.ForeignKey(
+        "accounts.Tenant", models.DO_NOTHING, db_constraint=False, db_index=False, related_name="+"
+    )
 
     objects = TenantManager()
     unscoped = models.Manager()  # for the owner's migrations and for look-ups that only the database's policy limits

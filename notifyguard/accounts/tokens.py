@@ -15,6 +15,7 @@ from notifyguard.accounts.models import ApiToken
 from notifyguard.accounts.tenancy import tenant_scope
 
 API_PREFIX = "ng_"
+USE_NOTED_EVERY_S = 60
 _TENANT_CHARS = 22  # 16 bytes in base64url without padding
 
 
@@ -31,7 +32,9 @@ def tenant_of(token: str) -> uuid.UUID | None:
         return None
 
 
-def create_api_token(*, name: str, role: str, tenant_id: uuid.UUID, expires_at: datetime | None = None) -> tuple[ApiToken, str]:
+def create_api_token(
+    *, name: str, role: str, tenant_id: uuid.UUID, expires_at: datetime | None = None
+) -> tuple[ApiToken, str]:
     """Create a token in the scope's tenant; the second value is the only time the token itself is seen."""
     token = API_PREFIX + new_token(tenant_id)
     prefix = token[: len(API_PREFIX) + _TENANT_CHARS + 4]
@@ -50,7 +53,7 @@ def find_api_token(token: str) -> ApiToken | None:
         live = Q(expires_at__isnull=True) | Q(expires_at__gt=now)
         rows = ApiToken.objects.select_related("tenant").filter(live, token_hash=_hash(token), revoked_at__isnull=True)
         found: ApiToken | None = rows.first()
-        if found and (found.last_used_at is None or (now - found.last_used_at).total_seconds() > 60):
+        if found and (found.last_used_at is None or (now - found.last_used_at).total_seconds() > USE_NOTED_EVERY_S):
             ApiToken.objects.filter(id=found.id).update(last_used_at=now)
         return found
 

@@ -57,7 +57,12 @@ def test_a_bounce_makes_an_open_delivery_with_its_reason(record, acme):
         "BOUNCE_PERMANENT_MAILBOX_UNAVAILABLE",
         "hard",
     )
-    assert (row.recipient, row.domain, row.failed_at, row.smtp_code) == ("taro@example.co.jp", "example.co.jp", AT, "550")
+    assert (row.recipient, row.domain, row.failed_at, row.smtp_code) == (
+        "taro@example.co.jp",
+        "example.co.jp",
+        AT,
+        "550",
+    )
 
 
 def test_the_same_batch_again_changes_nothing(record, acme):
@@ -121,7 +126,10 @@ def test_an_event_with_a_new_provider_id_on_a_retry_is_the_same_event(record, ac
 
 
 def test_one_provider_id_on_two_different_events_keeps_both(record, acme):
-    assert record(event(Kind.DEFERRED, provider_event_id="a"), event(Kind.BOUNCED, 1, provider_event_id="a")).new_events == 2
+    assert (
+        record(event(Kind.DEFERRED, provider_event_id="a"), event(Kind.BOUNCED, 1, provider_event_id="a")).new_events
+        == 2
+    )
 
 
 def test_a_report_without_a_time_of_its_own_counts_once_whenever_it_comes(record, acme):
@@ -136,7 +144,7 @@ def test_a_report_without_a_time_of_its_own_counts_once_whenever_it_comes(record
 def test_a_bounce_without_message_id_joins_the_latest_delivery_to_that_address(record, acme, bounce_first):
     sent = [event(Kind.DELIVERED, 0, provider_message_id="old"), event(Kind.DELIVERED, 60, provider_message_id="new")]
     bounce = event(Kind.BOUNCED, 120, provider_message_id="")
-    for batch in ([[bounce], sent] if bounce_first else [sent, [bounce]]):
+    for batch in [[bounce], sent] if bounce_first else [sent, [bounce]]:
         record(*batch)
     with tenant_scope(acme.id):
         states = dict(Delivery.objects.values_list("provider_message_id", "state"))
@@ -149,7 +157,9 @@ def test_a_bounce_without_message_id_stands_for_itself_while_nothing_matches(rec
 
 
 def test_three_days_of_deferrals_ended_by_a_vague_block_are_an_expiry(record, acme):
-    block = event(Kind.BLOCKED, 72 * 60, verdict="blocked/unclassified", reply="unable to connect", smtp_code="", enhanced_code="")
+    block = event(
+        Kind.BLOCKED, 72 * 60, verdict="blocked/unclassified", reply="unable to connect", smtp_code="", enhanced_code=""
+    )
     source_events = [event(Kind.DEFERRED), block]
     random.shuffle(source_events)
     with tenant_scope(acme.id):
@@ -165,14 +175,10 @@ def test_three_days_of_deferrals_ended_by_a_vague_block_are_an_expiry(record, ac
 def test_any_order_with_any_duplicates_ends_in_the_state_of_the_pure_function(acme, history, seed):
     with transaction.atomic():
         events = [event(kind, minutes) for kind, minutes in history]
-        facts = [
-            Fact(1, *_fact(one)[:1], one.occurred_at, *_fact(one)[1:], "", one.kind) for one in events
-        ]
+        facts = [Fact(1, *_fact(one)[:1], one.occurred_at, *_fact(one)[1:], "", one.kind) for one in events]
         source = connect(acme, "smpp")
         rows = reported(*events, connection=source)
-        facts = [
-            fact._replace(event_id=next(iter(identify([row])))) for fact, row in zip(facts, rows, strict=True)
-        ]
+        facts = [fact._replace(event_id=next(iter(identify([row])))) for fact, row in zip(facts, rows, strict=True)]
         shuffled = [*rows, *seed.sample(rows, k=seed.randint(0, len(rows)))]
         seed.shuffle(shuffled)
         with tenant_scope(acme.id):
@@ -201,7 +207,11 @@ def _fact(one):
 
 
 def test_counts_follow_every_change_without_scanning(record, acme):
-    record(event(Kind.BOUNCED), event(Kind.DEFERRED, provider_message_id="m2"), event(Kind.DELIVERED, provider_message_id="m3"))
+    record(
+        event(Kind.BOUNCED),
+        event(Kind.DEFERRED, provider_message_id="m2"),
+        event(Kind.DELIVERED, provider_message_id="m3"),
+    )
     assert open_emails(acme) == 2
     fold(acme.id)
     record(event(Kind.DELIVERED, 9, provider_message_id="m2"))
@@ -215,7 +225,9 @@ def open_emails(tenant) -> int:
         return tab_counts(tenant.id)[Channel.EMAIL]
 
 
-@pytest.mark.parametrize("statement", ["UPDATE deliveries_event SET kind = 'delivered'", "DELETE FROM deliveries_event"])
+@pytest.mark.parametrize(
+    "statement", ["UPDATE deliveries_event SET kind = 'delivered'", "DELETE FROM deliveries_event"]
+)
 def test_the_ledger_refuses_change(record, acme, statement):
     record(event())
     with tenant_scope(acme.id), pytest.raises(Exception, match="permission denied"), transaction.atomic():
@@ -223,8 +235,14 @@ def test_the_ledger_refuses_change(record, acme, statement):
 
 
 def test_events_of_any_month_find_a_partition(record, acme):
-    record(event(Kind.BOUNCED), event(Kind.BOUNCED, provider_message_id="m2").__class__(
-        kind=Kind.BOUNCED, recipient="x@example.test", occurred_at=AT - timedelta(days=4000), provider_message_id="m2"
-    ))
+    record(
+        event(Kind.BOUNCED),
+        event(Kind.BOUNCED, provider_message_id="m2").__class__(
+            kind=Kind.BOUNCED,
+            recipient="x@example.test",
+            occurred_at=AT - timedelta(days=4000),
+            provider_message_id="m2",
+        ),
+    )
     with tenant_scope(acme.id):
         assert Event.objects.count() == 2

@@ -10,7 +10,9 @@ from notifyguard.accounts.tenancy import tenant_scope
 from tests.factories import connect, event, reported
 
 
-@pytest.mark.parametrize("statement", ["UPDATE deliveries_event SET kind = 'delivered'", "DELETE FROM deliveries_event"])
+@pytest.mark.parametrize(
+    "statement", ["UPDATE deliveries_event SET kind = 'delivered'", "DELETE FROM deliveries_event"]
+)
 def test_a_trigger_refuses_to_change_an_event_even_to_the_owner(committed_db, acme, owner_link, statement):
     with tenant_scope(acme.id):
         ledger.record(acme.id, reported(event(), connection=connect(acme, "smpp")))

@@ -31,8 +31,7 @@ class Migration(migrations.Migration):
             "accounts_tenant",
             column="id",
             privileges="SELECT, INSERT, UPDATE",
-            also=f"{IN_OPERATORS_SCOPE}"
-            f" OR id IN (SELECT tenant_id FROM accounts_membership WHERE user_id = {PERSON})",
+            also=f"{IN_OPERATORS_SCOPE} OR id IN (SELECT tenant_id FROM accounts_membership WHERE user_id = {PERSON})",
         ),
         migrations.RunSQL(
             f"CREATE POLICY operator_adds ON accounts_tenant FOR INSERT WITH CHECK ({IN_OPERATORS_SCOPE})",

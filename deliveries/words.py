@@ -1,0 +1,92 @@
+"""The words that people read for the product's enums: one place, both languages (docs/glossary.md)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from django.utils.translation import gettext_lazy as _
+from django.utils.translation import pgettext_lazy
+
+from deliveries.enums import Actionable, Channel, Kind, Persistence, Retry, Stage, State, Suppress
+from notifyguard.accounts.models import Role
+
+if TYPE_CHECKING:
+    from django.utils.functional import _StrPromise
+
+CHANNELS: dict[Channel, _StrPromise] = {
+    Channel.EMAIL: pgettext_lazy("channel", "Email"),
+    Channel.LINEWORKS: _("LINE WORKS"),
+    Channel.SMS: _("SMS"),
+}
+
+STATES: dict[State, _StrPromise] = {
+    State.ACCEPTED: pgettext_lazy("state", "Accepted"),
+    State.DEFERRED: pgettext_lazy("state", "Deferred"),
+    State.DELIVERED: pgettext_lazy("state", "Delivered"),
+    State.BOUNCED: pgettext_lazy("state", "Bounced"),
+    State.BLOCKED: pgettext_lazy("state", "Blocked"),
+    State.DROPPED: pgettext_lazy("state", "Dropped"),
+    State.SPAM_REPORT: pgettext_lazy("state", "Spam report"),
+    State.UNDELIVERED: pgettext_lazy("state", "Undelivered"),
+    State.EXPIRED: pgettext_lazy("state", "Expired"),
+    State.REJECTED: pgettext_lazy("state", "Rejected"),
+    State.FAILED: pgettext_lazy("state", "Not sent"),
+}
+
+KINDS: dict[Kind, _StrPromise] = {
+    Kind.ACCEPTED: pgettext_lazy("event", "Accepted by the provider"),
+    Kind.DEFERRED: pgettext_lazy("event", "Deferred: the provider keeps trying"),
+    Kind.DELIVERED: pgettext_lazy("event", "Delivered"),
+    Kind.BOUNCED: pgettext_lazy("event", "Bounced"),
+    Kind.BLOCKED: pgettext_lazy("event", "Blocked"),
+    Kind.DROPPED: pgettext_lazy("event", "Dropped before sending"),
+    Kind.SPAM_REPORT: pgettext_lazy("event", "Reported as spam"),
+    Kind.UNDELIVERED: pgettext_lazy("event", "The carrier could not deliver"),
+    Kind.EXPIRED: pgettext_lazy("event", "Given up: the time allowed is over"),
+    Kind.REJECTED: pgettext_lazy("event", "Rejected"),
+    Kind.FAILED: pgettext_lazy("event", "Not sent: the provider refused the send call"),
+    Kind.UNSUBSCRIBED: pgettext_lazy("event", "Unsubscribed"),
+    Kind.RESUBSCRIBED: pgettext_lazy("event", "Subscribed again"),
+    Kind.ENGAGED: pgettext_lazy("event", "Opened, clicked or read"),
+    Kind.CANCELED: pgettext_lazy("event", "Cancelled"),
+    Kind.NO_RECEIPT: pgettext_lazy("event", "No receipt will come"),
+    Kind.UNKNOWN: pgettext_lazy("event", "A report that NotifyGuard does not know yet"),
+}
+
+PERSISTENCES: dict[Persistence, _StrPromise] = {
+    Persistence.HARD: pgettext_lazy("persistence", "Permanent"),
+    Persistence.SOFT: pgettext_lazy("persistence", "Temporary"),
+}
+
+ACTIONABLES: dict[Actionable, _StrPromise] = {
+    Actionable.YES: _("You can fix it"),
+    Actionable.PARTLY: _("You can partly fix it"),
+    Actionable.NO: _("You cannot fix it"),
+}
+
+STAGES: dict[Stage, _StrPromise] = {
+    Stage.BEFORE: _("Before sending"),
+    Stage.WHILE: _("While sending"),
+    Stage.AFTER: _("After sending"),
+}
+
+SUPPRESSIONS: dict[Suppress, _StrPromise] = {
+    Suppress.YES: _("Do not send to this recipient again"),
+    Suppress.AFTER_REPEATS: _("Stop sending after repeated failures"),
+    Suppress.NO: _("Keep sending to this recipient"),
+}
+
+RETRIES: dict[Retry, _StrPromise] = {
+    Retry.NOW: _("Sending again at once is fine"),
+    Retry.LATER: _("Send again later"),
+    Retry.NEXT_DAY: _("Send again the next day"),
+    Retry.AFTER_FIX: _("Send again after the fix"),
+    Retry.NO: _("Sending again will not help"),
+}
+
+ROLES: dict[Role, _StrPromise] = {
+    Role.ADMIN: _("Admin"),
+    Role.SUPPORT: _("Support"),
+    Role.MANAGER: _("Manager"),
+    Role.VIEWER: _("Viewer"),
+}
