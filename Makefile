@@ -69,7 +69,7 @@ define install
 	echo "NotifyGuard needs Python 3.11 or newer; '$(PYTHON)' is $$($(PYTHON) --version 2>&1). Name one: make PYTHON=python3.12" >&2; exit 1; }
 @$(PY) -m pip --version >/dev/null 2>&1 || { rm -rf $(VENV) && $(PYTHON) -m venv $(VENV); } || { rm -rf $(VENV); exit 1; }
 @echo "Installing $(1) into $(VENV) (only when it has changed)"
-@$(PY) -m pip install --disable-pip-version-check -qq --require-hashes -r $(1)
+@$(PY) -m pip install --disable-pip-version-check -qq --no-compile --require-hashes -r $(1)
 endef
 
 lock:

@@ -65,7 +65,9 @@ def classify(report: Report) -> Verdict:
 def _weigh(report: Report) -> Verdict:
     if report.channel == Channel.EMAIL and report.kind not in _PLAIN:
         return _refused_call(report) if report.kind == Kind.FAILED else _email(report)
-    rule = by_verdict(report.provider, report.verdict, general=False) or by_kind(report.kind, report.channel)
+    # LINE WORKS has no codes for most causes: its rules read the words as well.
+    said = f"{report.verdict} {report.reply}" if report.channel == Channel.LINEWORKS else report.verdict
+    rule = by_verdict(report.provider, said, general=False) or by_kind(report.kind, report.channel)
     return _meaning(rule) if rule else NO_VERDICT
 
 
@@ -137,7 +139,9 @@ def _meaning(rule: Rule) -> Verdict:
     fault = reason.fault if reason else code.fault if code else Fault.UNKNOWN
     return Verdict(
         code=code.code if code else "",
-        persistence=rule.persistence or (reason.persistence if reason else None) or (code.persistence if code else None),
+        persistence=rule.persistence
+        or (reason.persistence if reason else None)
+        or (code.persistence if code else None),
         reason=rule.reason,
         rule=rule.id,
         fault=fault,

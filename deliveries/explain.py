@@ -31,7 +31,9 @@ _WHAT: Final[dict[State, Text]] = {
         "{notice} was handed over for {recipient}; there is no report yet.",
         "{notice}は {recipient} 宛てに引き渡されました。配信結果の報告はまだありません。",
     ),
-    State.DEFERRED: Text("{notice} has not reached {recipient} yet.", "{notice}は、まだ {recipient} に届いていません。"),
+    State.DEFERRED: Text(
+        "{notice} has not reached {recipient} yet.", "{notice}は、まだ {recipient} に届いていません。"
+    ),
     State.DELIVERED: Text("{notice} was delivered to {recipient}.", "{notice}は {recipient} に配信されました。"),
     State.BOUNCED: Text("{notice} did not reach {recipient}.", "{notice}は {recipient} に届きませんでした。"),
     State.BLOCKED: Text(
@@ -53,7 +55,8 @@ _TRYING_UNTIL: Final = Text(
     "{provider}が{until}まで再試行を続けます。それまでの対応は不要です。",
 )
 _TRYING: Final = Text(
-    "{provider} keeps trying; you need not do anything for now.", "{provider}が再試行を続けています。現在の対応は不要です。"
+    "{provider} keeps trying; you need not do anything for now.",
+    "{provider}が再試行を続けています。現在の対応は不要です。",
 )
 _AMBIGUOUS: Final = Text(
     "The address does not exist, or the recipient's own filter refused the mail; this carrier does not say which.",
@@ -119,15 +122,15 @@ def sentence(
     code: str,
     reason: str,
     language: str,
-    domain: str = "",
     provider: str = "",
     deferred_until: str = "",
 ) -> str:
     """What happened, to whom, why, and who can fix it and how: two or three short sentences for the top of a page.
 
-    ``domain`` is the receiving domain of an email address, ``provider`` the provider's label, ``deferred_until`` the
-    time until which it keeps trying, already written for the reader.
+    ``provider`` is the provider's label, ``deferred_until`` the time until which it keeps trying, already written for
+    the reader; both may be empty.
     """
+    domain = recipient.rpartition("@")[2]
     notice = _TITLED[language].format(title=title) if title else _UNTITLED[language]
     said = [_WHAT[state][language].format(notice=notice, recipient=recipient)]
     about = _about(code, reason)

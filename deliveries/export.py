@@ -237,7 +237,7 @@ def _defused(column: str) -> Sql:
     """``defuse`` in SQL. The first character decides for nearly every cell; only the rest meet the expression."""
     suspects = ",".join(str(ord(character)) for character in sorted({*_STARTS_FORMULA, *_INVISIBLE}))
     test = f"ascii({column}) = ANY ('{{{suspects}}}'::int[]) AND {column} ~ %s"
-    return Sql(f"CASE WHEN {test} THEN '''''' || {column} ELSE nullif({column}, '') END", (_FORMULA,))
+    return Sql(f"CASE WHEN {test} THEN '''' || {column} ELSE nullif({column}, '') END", (_FORMULA,))
 
 
 # --- The bytes

@@ -50,7 +50,7 @@ class Reported(NamedTuple):
 
     event: Event
     source: Source
-    index: int
+    raw_index: int
 
 
 class Target(NamedTuple):

@@ -120,7 +120,8 @@ def _claim() -> list[RawWebhook]:
             " ORDER BY id LIMIT %s FOR UPDATE SKIP LOCKED",
             [current_tenant_id(), BATCH_RAWS],
         )
-        chosen, size = [], 0
+        chosen: list[uuid.UUID] = []
+        size = 0
         for raw_id, length in cursor.fetchall():
             if chosen and size + length > BATCH_BYTES:
                 break
@@ -164,8 +165,8 @@ def _work_rows(raws: list[RawWebhook]) -> Worked:
 
 
 def _record_for(tenant_id: uuid.UUID, reports: list[Reported]) -> ledger.Recorded:
+    _note_last_event(Connection, "id", reports)
     if tenant_id == current_tenant_id():
-        _note_last_event(Connection, "id", reports)
         return ledger.record(tenant_id, reports)
     with tenant_scope(tenant_id):
         _note_last_event(Route, "connection_id", reports)
@@ -270,6 +271,10 @@ def _connection_event(item: base.ConnectionEvent, raw: RawWebhook) -> Connection
 def _keep_aside(batch: Batch, raws: list[RawWebhook]) -> None:
     """Keep what is no delivery's event. The ids come from the place in the inbox: a replay adds none."""
     UnparsedItem.objects.bulk_create(batch.unparsed, ignore_conflicts=True)
+    worked_before = [raw.id for raw in raws if raw.processed_at]
+    if worked_before:  # a replay may read what could not be read then
+        still = [item.id for item in batch.unparsed]
+        UnparsedItem.objects.filter(raw_id__in=worked_before).exclude(id__in=still).delete()
     Quarantined.objects.bulk_create(batch.quarantined, ignore_conflicts=True)
     ConnectionEvent.objects.bulk_create(batch.connection_events, ignore_conflicts=True)
     for event in batch.connection_events:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import io
 import uuid
 from collections.abc import Iterable, Mapping
-from datetime import date, timedelta
+from datetime import date
 from typing import Any, NamedTuple
 
 from django.db import connection
@@ -30,10 +30,10 @@ from deliveries.gather import (
     is_timeless,
 )
 
-ORPHAN_WINDOW = timedelta(days=7)
+ORPHAN_WINDOW_DAYS = 7
 
 # SendGrid ends 72 hours of deferrals with a block that names no cause: then the time is the cause.
-GIVEN_UP_AFTER = timedelta(hours=71)
+GIVEN_UP_AFTER_H = 71
 
 
 class Recorded(NamedTuple):
@@ -76,8 +76,8 @@ def _project(cursor: CursorWrapper, tenant_id: uuid.UUID, found: Mapping[str, Fo
     changed: int = cursor.fetchone()[0]
     if any(one.report.event.kind in (Kind.DEFERRED, Kind.BLOCKED) for one in found.values()):
         cursor.execute(_COUNT_DEFERRALS, {"tenant": tenant_id})
-        cursor.execute(_EXPIRE_GIVEN_UP, {"tenant": tenant_id, "after": GIVEN_UP_AFTER})
-    cursor.execute(_LINK_ORPHANS, {"tenant": tenant_id, "window": ORPHAN_WINDOW})
+        cursor.execute(_EXPIRE_GIVEN_UP, {"tenant": tenant_id, "hours": GIVEN_UP_AFTER_H})
+    cursor.execute(_LINK_ORPHANS, {"tenant": tenant_id, "days": ORPHAN_WINDOW_DAYS})
     cursor.execute("TRUNCATE incoming_delivery")
     return changed
 
@@ -215,7 +215,7 @@ SET state = 'expired', error_state = 'expired', code = 'EXPIRED', reason = 'expi
 FROM incoming_delivery i
 WHERE i.provider = 'sendgrid' AND d.tenant_id = %(tenant)s AND d.match_key = i.match_key AND d.state = 'blocked'
     AND d.verdict IN ('blocked/technical', 'blocked/unclassified')
-    AND d.occurred_at - d.first_deferred_at >= %(after)s
+    AND d.occurred_at - d.first_deferred_at >= make_interval(hours => %(hours)s)
 """
 
 # Both directions: an orphan of this batch to an older delivery, and an older orphan to a delivery of this batch.
@@ -227,7 +227,7 @@ WITH pairs AS MATERIALIZED (
     CROSS JOIN LATERAL (
         SELECT c.id, c.attempt FROM deliveries_delivery c
         WHERE c.tenant_id = %(tenant)s AND c.recipient_key = o.recipient_key AND c.connection_id = o.connection_id
-            AND NOT c.orphan AND c.first_at <= o.first_at AND c.first_at > o.first_at - %(window)s
+            AND NOT c.orphan AND c.first_at <= o.first_at AND c.first_at > o.first_at - make_interval(days => %(days)s)
         ORDER BY c.first_at DESC, c.id DESC LIMIT 1
     ) found
 ), gone AS (

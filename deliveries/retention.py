@@ -8,7 +8,7 @@ from django.conf import settings
 from django.utils import timezone
 
 from deliveries.enums import RawStatus
-from deliveries.models import RawWebhook
+from deliveries.models import Quarantined, RawWebhook
 from notifyguard.accounts.models import Tenant, operator_tenant_id
 from notifyguard.accounts.tenancy import tenant_scope
 
@@ -24,7 +24,9 @@ def apply() -> int:
     for tenant_id in tenants:
         while True:
             with tenant_scope(tenant_id):
-                old = RawWebhook.objects.filter(received_at__lt=before, status=RawStatus.DONE).order_by("received_at")
+                held = Quarantined.objects.filter(released_at=None).values("raw_id")  # waits for a route, so it stays
+                old = RawWebhook.objects.filter(received_at__lt=before, status=RawStatus.DONE).exclude(id__in=held)
+                old = old.order_by("received_at")
                 ids = list(old.values_list("id", flat=True)[:BATCH])
                 RawWebhook.objects.filter(id__in=ids).delete()
             deleted += len(ids)

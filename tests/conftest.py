@@ -6,6 +6,7 @@ import os
 
 import psycopg2
 import pytest
+from django.conf import settings
 from django.core.management import call_command
 from django.db import connections
 from django.test import Client
@@ -15,6 +16,9 @@ from psycopg2 import sql
 
 from notifyguard.accounts.models import Membership, Role, Tenant, User, operator_tenant_id
 from notifyguard.accounts.tenancy import tenant_scope
+
+# People are made by the hundred here; the real hasher stays for what the browser tests log in with.
+settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher", *settings.PASSWORD_HASHERS]
 
 hypothesis_settings.register_profile(
     "fast", max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]

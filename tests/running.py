@@ -62,10 +62,10 @@ class Product:
                 command += ["--bind", f"127.0.0.1:{self.port}"]
             if name == "beat":
                 command += ["--schedule", str(self.folder / "schedule")]
-            log = (self.folder / f"{name}.log").open("ab")
-            self.processes[name] = subprocess.Popen(
-                command, env=self.environment, stdout=log, stderr=log, start_new_session=True
-            )
+            with (self.folder / f"{name}.log").open("ab") as log:
+                self.processes[name] = subprocess.Popen(
+                    command, env=self.environment, stdout=log, stderr=log, start_new_session=True
+                )
         if "web" in names:
             self.wait_until(self._answers, "the web part answers")
 

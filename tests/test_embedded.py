@@ -190,12 +190,14 @@ def test_lock_file_naming_an_innocent_process_is_ignored_and_the_process_spared(
 
 
 def test_start_that_was_cut_short_is_made_up_for(fresh: Path) -> None:
-    with running(fresh, {}) as servers:
-        data = postgres(servers).data
-    data.rename(data.with_name("postgres.new"))
-    (data.with_name("postgres.new") / "PG_VERSION").unlink()
+    with running(fresh, {"DATABASE_URL": "postgresql://a:a@db.example/n"}) as broker_only:
+        home = broker_only.started[0].data.parent
+    (home / "postgres.new").mkdir()
+    (home / "postgres.new" / "postgresql.conf").touch()
+    (home / "password.new").touch()
     with running(fresh, {}) as servers:
         assert query(servers.database_url, "SELECT 1") == [(1,)]
+    assert sorted(path.name for path in home.glob("*.new")) == []
 
 
 def test_taken_port_is_left_for_another(folder: Path) -> None:
@@ -206,8 +208,9 @@ def test_taken_port_is_left_for_another(folder: Path) -> None:
         assert psycopg2.extensions.parse_dsn(second.database_url)["port"] != port
 
 
-def test_second_start_at_the_same_time_names_the_first(folder: Path) -> None:
-    with running(folder, {}), pytest.raises(BusyError) as refusal:
+def test_second_start_at_the_same_time_names_the_first(shared: Servers) -> None:
+    folder = postgres(shared).log.parent
+    with pytest.raises(BusyError) as refusal:
         start(folder, {})
     assert refusal.value.pid == os.getpid()
     assert str(folder) in str(refusal.value)
@@ -229,10 +232,9 @@ def test_folders_that_others_may_not_enter_stay_closed(tmp_path: Path) -> None:
     assert modes(closed).items() <= before.items()
 
 
-def test_state_with_its_passwords_is_for_its_owner_only(folder: Path) -> None:
-    with running(folder, {}):
-        assert (folder / "state.json").stat().st_mode & 0o777 == 0o600
-        assert (folder / "postgres.log").stat().st_mode & 0o777 == 0o600
+def test_passwords_and_logs_are_for_their_owner_only(shared: Servers) -> None:
+    log = postgres(shared).log
+    assert [path.stat().st_mode & 0o777 for path in (log, log.with_name("state.json"))] == [0o600, 0o600]
 
 
 def test_copied_folder_gets_data_of_its_own(folder: Path) -> None:

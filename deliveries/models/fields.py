@@ -11,7 +11,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 FAST = 1  # a 160 kB webhook takes 0.8 ms and becomes 14 kB
 
 
-class DeflatedField(models.BinaryField):
+class DeflatedField(models.BinaryField):  # type: ignore[type-arg]  # generic in the stubs only
     """Bytes in Python, zlib's format in the column (whose storage is EXTERNAL: nothing is compressed twice)."""
 
     def get_db_prep_value(self, value: Any, connection: BaseDatabaseWrapper, prepared: bool = False) -> Any:  # noqa: FBT001, FBT002 -- Django's signature

@@ -72,6 +72,7 @@ class Family(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     channel: Channel | None = None
     provider: str = ""
     words: dict[str, str] = {}
+    names: str = ""  # what makes a host name worth keeping as it is; others are all alike
     rule: tuple[Rule, ...]
 
     def pattern(self, source: str) -> bytes:

@@ -11,11 +11,19 @@ import re2
 
 from deliveries.enums import Channel, Kind
 from deliveries.rules import Family, Rule, load_family
-from deliveries.rules.text import normalise
+from deliveries.rules.text import words_of
 
 # The automaton of the patterns grows with the replies it has seen; this is its limit.
 _AUTOMATON_BYTES: Final = 256 << 20
 _SHAPES_KEPT: Final = 16_384
+_WORDS_KEPT: Final = 65_536
+# Stand-ins for words that no pattern knows.
+_UNKNOWN, _HOST, _IP_ADDRESS, _NUMBER = b"x", b"x_x", b"0_0_0_0", b"0"
+# To find the letters that a pattern has in a row: what is no letter, what is optional, runs of letters and classes.
+_NOT_LETTERS: Final = re.compile(rb"\\.|\[\^[^\]]*\]|\{[\d,]*\}")
+_OPTIONAL: Final = re.compile(rb"(?:[a-z0_]|\[[a-z]+\])[?*]")
+_RUNS: Final = re.compile(rb"(?:[a-z0_]|\[[a-z]+\])+")
+_CLASS: Final = re.compile(rb"\[[a-z]+\]")
 _WITH_VERDICTS: Final = frozenset({"sendgrid", "ses", "lineworks", "twilio", "vonage", "smpp", "email_send"})
 
 
@@ -23,24 +31,19 @@ class TextRules:
     """The rules of one family that look at words. A text is read once; the order of the rules decides."""
 
     def __init__(self, family: Family) -> None:
-        options = re2.Options()
-        options.max_mem = _AUTOMATON_BYTES
-        options.encoding = re2.Options.Encoding.LATIN1  # on bytes: nothing to decode
-        options.never_capture = True
-        self._automaton = re2.Set.SearchSet(options)
         self._rules = tuple(rule for rule in family.rule if rule.text)
         self._for: dict[int, int] = {}  # number of a pattern → place of its rule
         self._against: dict[int, int] = {}
+        patterns: list[bytes] = []
         for place, rule in enumerate(self._rules):
-            self._add(family, rule.text, self._for, place)
-            self._add(family, rule.unless, self._against, place)
-        self._automaton.Compile()
-        # Most replies differ from others in nothing but addresses and numbers, which normalising takes away.
+            for sources, numbers in ((rule.text, self._for), (rule.unless, self._against)):
+                if sources:
+                    numbers[len(patterns)] = place
+                    patterns.append(b"|".join(map(family.pattern, sources)))
+        self._automaton = _automaton(patterns)
+        self._known = _Vocabulary(b" ".join(patterns), family.pattern(family.names))
+        # Most replies differ from others only in words that no pattern knows.
         self._matching = lru_cache(maxsize=_SHAPES_KEPT)(self._match)
-
-    def _add(self, family: Family, patterns: tuple[str, ...], numbers: dict[int, int], place: int) -> None:
-        if patterns:
-            numbers[self._automaton.Add(b"|".join(map(family.pattern, patterns)))] = place
 
     def _match(self, text: bytes) -> tuple[Rule, ...]:
         found: list[int] = self._automaton.Match(text) or []
@@ -50,7 +53,61 @@ class TextRules:
 
     def matching(self, reply: str) -> tuple[Rule, ...]:
         """The rules whose words are in the reply, first the one that decides."""
-        return self._matching(normalise(reply)) if reply else ()
+        return self._matching(b" ".join(map(self._known.__getitem__, words_of(reply)))) if reply else ()
+
+
+class _Vocabulary(dict[bytes, bytes]):
+    """Word → itself if a pattern may know it, else a stand-in: so names, ids and queue numbers do not multiply shapes.
+
+    It may keep too many words, never too few: letters that patterns have in a row are kept wherever they occur if they
+    are four or more, at the beginning of a word if they are three, and as whole words if they are fewer.
+    """
+
+    def __init__(self, patterns: bytes, names: bytes) -> None:
+        super().__init__()
+        runs = sorted(set(_RUNS.findall(_OPTIONAL.sub(b" ", _NOT_LETTERS.sub(b" ", patterns)))))
+        of_length: list[list[bytes]] = [[b"^$"] for _ in range(5)]
+        for run in runs:
+            of_length[min(len(_CLASS.sub(b"x", run)), 4)].append(run)
+        short, three, long = of_length[1] + of_length[2], of_length[3], of_length[4]
+        self._parts = _automaton([b"^(?:%s)$|^(?:%s)|%s" % (b"|".join(short), b"|".join(three), b"|".join(long))])
+        self._with_digits = tuple(run for run in runs if b"0" in run and len(run) > 1)
+        self._names = _automaton([names or b"^$"])
+
+    def __missing__(self, word: bytes) -> bytes:
+        if b"0" in word and word.isascii():
+            return self._with_digit(word)
+        known = self._without_digit(word)
+        if len(self) < _WORDS_KEPT:
+            self[word] = known
+        return known
+
+    def _with_digit(self, word: bytes) -> bytes:
+        """Mostly an id or a part of one, so it is not remembered."""
+        if word.strip(b"0_") == b"":
+            return _IP_ADDRESS if word.count(b"_") == 3 else _NUMBER  # noqa: PLR2004 -- four parts
+        if b"_" in word:
+            return word if self._names.Match(word) else _HOST
+        return word if word.startswith(self._with_digits) else _UNKNOWN
+
+    def _without_digit(self, word: bytes) -> bytes:
+        if word == b";" or not word.isascii():
+            return word
+        if b"_" in word:
+            return word if self._names.Match(word) else _HOST
+        return word if self._parts.Match(word) else _UNKNOWN
+
+
+def _automaton(patterns: list[bytes]) -> re2.Set:
+    options = re2.Options()
+    options.max_mem = _AUTOMATON_BYTES
+    options.encoding = re2.Options.Encoding.LATIN1  # on bytes: nothing to decode
+    options.never_capture = True
+    made = re2.Set.SearchSet(options)
+    for pattern in patterns:
+        made.Add(pattern)
+    made.Compile()
+    return made
 
 
 @cache

@@ -7,7 +7,13 @@ import unicodedata
 from typing import Final
 
 # What mail servers put before the reply they quote (Postfix, qmail, Exim) ...
-_QUOTES: Final = (" said: ", "refused to talk to me: ", "remote host said:", "remote server replied:", " does not like recipient.")
+_QUOTES: Final = (
+    " said: ",
+    "refused to talk to me: ",
+    "remote host said:",
+    "remote server replied:",
+    " does not like recipient.",
+)
 _EXIM: Final = re.compile(
     r"smtp error from remote (?:mail ?server|mailer|server) (?:after|for) (?:initial |pipelined )*"
     r"(?P<command>mail|rcpt|end of data|data|text|\w+)(?: from| to)?(?: command)?(?::<[^>]*>)?(?: size=\d+)?[:,]?"
@@ -28,9 +34,8 @@ _PHASES: Final = {
 }
 
 # Apostrophes vanish ("doesn't" → "doesnt"), every digit is "0", other punctuation parts words, but for the full stop.
-_LETTERS: Final = bytes(
-    48 if 48 <= byte < 58 else 32 if byte < 32 or byte in b"_-<>\"()[]{}=,;|/\\:?&!+~^%$" else byte for byte in range(256)
-)
+_PARTING: Final = bytes(range(32)) + b'_-<>"()[]{}=,;|/\\:?&!+~^%$'
+_LETTERS: Final = bytes.maketrans(_PARTING + b"0123456789", b" " * len(_PARTING) + b"0" * 10)
 _DROPPED: Final = b"'`#*"
 # Codes that begin the lines of a reply of several lines ("550-5.1.1 …"): texts and codes are weighed apart.
 _CODES: Final = frozenset({b"000", b"0_0_0", b"0_0_00", b"0_0_000", b"0_00_0"})
@@ -44,23 +49,24 @@ def fold(text: str) -> str:
     return "".join(letter for letter in text if not unicodedata.combining(letter))
 
 
-def normalise(reply: str) -> bytes:
-    """The reply as patterns see it, in UTF-8.
+def words_of(reply: str) -> list[bytes]:
+    """The words of a reply as patterns see them, in UTF-8.
 
-    Lower case, one space between words, no line codes and no quoting by other mail servers. A full stop between
-    sentences is the word ";", one inside a host name "_" (so that the words of a host name are never mistaken for the
-    reply's), a mail address "theaddress", the refused command "afterhelo", "aftermail", "afterrcpt" or "afterdata".
+    Lower case, no punctuation, no line codes and no quoting by other mail servers; every digit is "0". A full stop
+    between sentences is the word ";", one inside a host name "_" (so that the words of a host name are never mistaken
+    for the reply's), a mail address "theaddress", the refused command "afterhelo", "aftermail", "afterrcpt" or
+    "afterdata".
     """
     text = reply.lower()
     if "said: " in text or "remote" in text or "in reply to" in text or "to talk to me" in text or _QMAIL_END in text:
         text = _unquoted(text)
-    raw = _addresses_masked(fold(text).encode().translate(_LETTERS, _DROPPED)).rstrip(b". ")
+    raw = _addresses_masked(fold(text).encode(errors="replace").translate(_LETTERS, _DROPPED)).rstrip(b". ")
     if b".." in raw:
         raw = raw.replace(b"..", b" ")
     words = raw.replace(b". ", b" ; ").replace(b".", b"_").split()
     if "\n" in reply or reply[3:4] == "-":
         words = [word for word in words if word not in _CODES]
-    return b" ".join(words)
+    return words
 
 
 def _addresses_masked(raw: bytes) -> bytes:

@@ -79,7 +79,7 @@ def dashboard(request: TenantRequest) -> HttpResponse:
         "days": DAYS,
         "undelivered": queries.undelivered_number(tenant, DAYS),
         "undelivered_url": _list_url(tenant, state=sorted(UNDELIVERED_STATES), **{"from": [since.isoformat()]}),
-        "chart": _chart(tenant, queries.failures_per_day(tenant, DAYS)),
+        "chart": chart_of(tenant, queries.failures_per_day(tenant, DAYS)),
         "reasons": _tops(tenant, "code", queries.top_reasons(tenant, DAYS, TOP), since),
         "domains": _tops(tenant, "domain", queries.top_domains(tenant, DAYS, TOP), since),
         "sources": sources,
@@ -95,7 +95,7 @@ def _list_url(tenant: Tenant, **parameters: list[str]) -> str:
     return f"{reverse('error_list', args=[tenant.slug])}?{query.urlencode()}"
 
 
-def _chart(tenant: Tenant, days: list[tuple[date, dict[State, int]]]) -> Chart:
+def chart_of(tenant: Tenant, days: list[tuple[date, dict[State, int]]]) -> Chart:
     """Stack the failures of each day; the tallest day fills the height."""
     totals = [sum(numbers.values()) for _day, numbers in days]
     greatest = max(totals, default=0)

@@ -58,6 +58,7 @@ def delivery(request: TenantRequest, delivery_id: uuid.UUID) -> HttpResponse:
         "for_administrator": _for_administrator(found, request.tenant.zone),
         "back": _list_address(request, found),
         "is_waiting": found.state == State.ACCEPTED,
+        "is_deferred": found.state == State.DEFERRED,
     }
     return render(request, "deliveries/delivery.html", context | _explained(found, request.tenant.zone))
 

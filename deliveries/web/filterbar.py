@@ -25,7 +25,7 @@ CHIP_NAMES: Mapping[str, Any] = {
     "state": gettext_lazy("State"),
     "code": gettext_lazy("Cause"),
     "reason": gettext_lazy("Reason"),
-    "persistence": gettext_lazy("Lasting"),
+    "persistence": gettext_lazy("Persistence"),
     "actionable": gettext_lazy("Who can act"),
     "connection": gettext_lazy("Source"),
     "domain": gettext_lazy("Receiving domain"),

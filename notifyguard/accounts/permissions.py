@@ -27,15 +27,13 @@ def may(role: str, right: str) -> bool:
     return right in RIGHTS.get(role, frozenset())
 
 
-def find_membership(user_id: int, slug: str) -> Membership | None:
+def find_membership(user_id: int | None, slug: str) -> Membership | None:
     """Return a person's membership in the tenant with that slug, its tenant loaded, or None."""
     with user_scope(user_id):
-        return (
-            Membership.unscoped.select_related("tenant").filter(user_id=user_id, tenant__slug=slug).first()  # type: ignore[no-any-return]
-        )
+        return Membership.unscoped.select_related("tenant").filter(user_id=user_id, tenant__slug=slug).first()
 
 
-def tenants_of(user_id: int) -> list[Tenant]:
+def tenants_of(user_id: int | None) -> list[Tenant]:
     """Return the tenants that a person belongs to, by name."""
     with user_scope(user_id):
         rows = Membership.unscoped.select_related("tenant").filter(user_id=user_id).order_by("tenant__name")

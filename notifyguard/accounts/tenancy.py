@@ -45,15 +45,17 @@ def tenant_scope(tenant_id: uuid.UUID) -> Iterator[None]:
             yield
         finally:
             _current.reset(token)
-        if outer is not None or connections["default"].savepoint_ids:
+        link = connections["default"]
+        # The end of the transaction, or a roll-back to the savepoint, undoes the setting by itself.
+        if (outer is not None or link.savepoint_ids) and not link.needs_rollback:
             _set_local("app.tenant", str(outer or ""))
 
 
 @contextmanager
-def user_scope(user_id: int) -> Iterator[None]:
+def user_scope(user_id: int | None) -> Iterator[None]:
     """Run the block in a transaction that sees the memberships, and the tenants, of one person."""
     with transaction.atomic():
-        _set_local("app.user", str(user_id))
+        _set_local("app.user", str(user_id or ""))
         yield
         _set_local("app.user", "")
 

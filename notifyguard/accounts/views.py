@@ -17,7 +17,7 @@ from notifyguard.accounts.permissions import tenants_of
 @login_required
 def home(request: HttpRequest) -> HttpResponse:
     """Lead to the only organisation's dashboard; whoever has several, or none, gets a page that says so."""
-    tenants = tenants_of(request.user.pk)  # type: ignore[arg-type]  -- login_required: a person, so they have a key
+    tenants = tenants_of(request.user.pk)
     if len(tenants) == 1:
         return redirect("dashboard", tenants[0].slug)
     return render(request, "accounts/choose_tenant.html", {"tenants": tenants})

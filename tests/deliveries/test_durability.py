@@ -6,6 +6,9 @@ import json
 from datetime import UTC, datetime
 
 import pytest
+from django.db import connection
+from django.test import Client
+from django.test.utils import CaptureQueriesContext
 
 from deliveries.connections import create_connection, webhook_path
 from notifyguard.accounts.audit import COMMAND_LINE
@@ -23,14 +26,16 @@ def product(committed_db, tmp_path):
     running.close()
 
 
+NOW = int(datetime.now(UTC).timestamp())
+
+
 def body_of(batch: int) -> bytes:
-    now = int(datetime.now(UTC).timestamp())
     items = [
         {
             "event": "bounce",
             "type": "bounce",
             "email": f"person{batch}-{n}@example.test",
-            "timestamp": now,
+            "timestamp": NOW,
             "sg_message_id": f"m{batch}-{n}.x",
             "reason": "550 5.1.1 user unknown",
             "status": "5.1.1",
@@ -40,12 +45,25 @@ def body_of(batch: int) -> bytes:
     return json.dumps(items).encode()
 
 
+def connect_sendgrid(tenant, keys):
+    with tenant_scope(tenant.id):
+        values = {"public_key": keys.public_key}
+        return create_connection(provider="sendgrid", name="sendgrid", values=values, actor=COMMAND_LINE)
+
+
+def test_a_webhook_takes_four_queries_of_which_one_writes(committed_db, acme):
+    keys, body = make_keys(), body_of(1)
+    source = connect_sendgrid(acme, keys)
+    headers = sign(keys.private_pem, body, datetime.now(UTC))
+    with CaptureQueriesContext(connection) as made:
+        answer = Client().post(webhook_path(source), body, content_type="application/json", headers=headers)
+    verbs = [query["sql"].split()[0] for query in made.captured_queries if query["sql"] not in {"BEGIN", "COMMIT"}]
+    assert (answer.status_code, sorted(verbs)) == (200, ["INSERT", "SELECT", "SELECT", "SELECT"])
+
+
 def test_a_killed_worker_and_a_stopped_valkey_lose_nothing_and_double_nothing(product, acme, owner_link):
     keys = make_keys()
-    with tenant_scope(acme.id):
-        source = create_connection(
-            provider="sendgrid", name="sendgrid", values={"public_key": keys.public_key}, actor=COMMAND_LINE
-        )
+    source = connect_sendgrid(acme, keys)
 
     def post(batch: int) -> int:
         body = body_of(batch)

@@ -46,11 +46,15 @@ def now_s() -> int:
 
 
 def post_sendgrid(source: Connection, body: bytes, name: str):
-    return Client().post(webhook_path(source), body, "application/json", headers=sendgrid.sign(KEYS.private_pem, body, datetime.now(UTC)))
+    return Client().post(
+        webhook_path(source), body, "application/json", headers=sendgrid.sign(KEYS.private_pem, body, datetime.now(UTC))
+    )
 
 
 def post_lineworks(source: Connection, body: bytes, name: str):
-    return Client().post(webhook_path(source), body, "application/json", headers=lineworks.sign(body, "test-bot-secret"))
+    return Client().post(
+        webhook_path(source), body, "application/json", headers=lineworks.sign(body, "test-bot-secret")
+    )
 
 
 def post_twilio(source: Connection, body: bytes, name: str):

@@ -18,7 +18,7 @@ from deliveries.enums import Channel, Kind
 from deliveries.models import Connection
 from deliveries.web.filterbar import query_without
 from notifyguard.accounts.tenancy import tenant_scope
-from tests.factories import AT, connect, event, reported
+from tests.factories import connect, event, reported
 
 pytestmark = pytest.mark.django_db
 
@@ -157,7 +157,12 @@ def test_days_are_those_of_the_tenants_time_zone(sakura, member, client_as):
 
 @pytest.mark.parametrize(
     ("query", "label"),
-    [("state=eaten", "State"), ("from=yesterday", "From"), ("from=2026-11-21&to=2026-11-20", "To"), ("channel=fax", "Channel")],
+    [
+        ("state=eaten", "State"),
+        ("from=yesterday", "From"),
+        ("from=2026-11-21&to=2026-11-20", "To"),
+        ("channel=fax", "Channel"),
+    ],
 )
 def test_a_filter_that_makes_no_sense_is_refused_with_the_field_named(admin, record, query, label):
     record(failed("Invoice"))

@@ -88,7 +88,7 @@ class Command(BaseCommand):
             if not is_free(port):
                 raise CommandError(f"Port {port} is in use. Choose another: make demo PORT={port + 1}")
             environment = os.environ | servers.environment() | _demo_settings(port)
-            _finish("migrate", [*MANAGE, "migrate", "--database", "owner", "--noinput"], environment)
+            _finish("migrate", [*MANAGE, "migrate", "--database", "owner", "--noinput", "--skip-checks"], environment)
             with _children(port, environment) as children:
                 _await_ready(port, children)
                 _seed(port, environment)
