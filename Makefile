@@ -53,7 +53,7 @@ bench-large: $(VENV)/dev.stamp $(MO)
 messages: $(MO)
 
 %.mo: %.po | $(VENV)/demo.stamp
-	@$(VENV)/bin/pybabel --quiet compile --input-file $< --output-file $@ --locale $(word 2,$(subst /, ,$<))
+	@$(VENV)/bin/pybabel compile --input-file $< --output-file $@ --locale $(word 2,$(subst /, ,$<))
 
 $(VENV)/demo.stamp: requirements/demo.txt $(BROKEN)
 	$(call install,$<)

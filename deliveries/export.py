@@ -14,7 +14,7 @@ import os
 import re
 import threading
 import uuid
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import date
 from enum import StrEnum
@@ -28,7 +28,7 @@ from django.utils import timezone, translation
 from django.utils.translation import gettext as _
 
 from deliveries import queries, words
-from deliveries.codes import CODES
+from deliveries.codes import CODES, REASONS
 from deliveries.filters import PRIVATE_PARAMETERS, DeliveryFilter
 from notifyguard.accounts import audit
 from notifyguard.accounts.models import Tenant
@@ -139,31 +139,31 @@ def _columns(tenant: Tenant) -> list[Column]:
     """The columns of the file, in their order. Cells that other people wrote are defused, ours need not be."""
     zone = tenant.timezone
     return [
-        Column(_("Failed at (%(zone)s)") % {"zone": zone}, _local("failed_at", zone)),
-        Column(_("Channel"), _word("channel", words.CHANNELS)),
-        Column(_("State"), _word("error_state", words.STATES)),
-        Column(_("Recipient"), _defused("recipient")),
-        Column(_("Name"), _defused("name")),
-        Column(_("Title"), _defused("title")),
-        Column(_("Reason code"), Sql("code")),
+        Column(_("Failed at (%(zone)s)") % {"zone": zone}, _local("d.failed_at", zone)),
+        Column(_("Channel"), _word("d.channel", words.CHANNELS)),
+        Column(_("State"), _word("d.error_state", words.STATES)),
+        Column(_("Recipient"), _defused("d.recipient")),
+        Column(_("Name"), _defused("d.name")),
+        Column(_("Title"), _defused("d.title")),
+        Column(_("Reason code"), Sql("coalesce(about.name, d.code)")),
         Column(_("Explanation"), Sql("about.explanation")),
         Column(_("Recommended action"), Sql("about.action")),
-        Column(_("Persistence"), _word("persistence", words.PERSISTENCES)),
+        Column(_("Persistence"), _word("d.persistence", words.PERSISTENCES)),
         Column(_("Who can act"), Sql("about.actionable")),
         Column(_("When it fails"), Sql("about.stage")),
-        Column(_("Reason"), Sql("reason")),
-        Column(_("Provider"), _word("provider", {name: provider.label for name, provider in PROVIDERS.items()})),
+        Column(_("Reason"), Sql("coalesce(because.label, d.reason)")),
+        Column(_("Provider"), _word("d.provider", {name: provider.label for name, provider in PROVIDERS.items()})),
         Column(_("Connection"), _connection_name(tenant.id)),
-        Column(_("Sender"), _defused("sender")),
-        Column(_("Receiving domain"), _defused("domain")),
-        Column(_("Reply code"), _defused("smtp_code")),
-        Column(_("Enhanced status code"), _defused("enhanced_code")),
-        Column(_("Reply"), _defused("reply")),
-        Column(_("Provider's message id"), _defused("provider_message_id")),
-        Column(_("First event at (%(zone)s)") % {"zone": zone}, _local("first_at", zone)),
-        Column(_("Deferrals"), Sql("deferrals")),
-        Column(_("Tried until (%(zone)s)") % {"zone": zone}, _local("deferred_until", zone)),
-        Column(_("Delivery id"), Sql("id")),
+        Column(_("Sender"), _defused("d.sender")),
+        Column(_("Receiving domain"), _defused("d.domain")),
+        Column(_("Reply code"), _defused("d.smtp_code")),
+        Column(_("Enhanced status code"), _defused("d.enhanced_code")),
+        Column(_("Reply"), _defused("d.reply")),
+        Column(_("Provider's message id"), _defused("d.provider_message_id")),
+        Column(_("First event at (%(zone)s)") % {"zone": zone}, _local("d.first_at", zone)),
+        Column(_("Deferrals"), Sql("d.deferrals")),
+        Column(_("Tried until (%(zone)s)") % {"zone": zone}, _local("d.deferred_until", zone)),
+        Column(_("Delivery id"), Sql("d.id")),
     ]
 
 
@@ -182,42 +182,54 @@ def _word(column: str, labels: Mapping[Any, Any]) -> Sql:
 
 def _connection_name(tenant_id: uuid.UUID) -> Sql:
     names = {source.connection_id: defuse(source.name) for source in queries.sources(tenant_id)}
-    return _word("connection_id::text", names)
+    return _word("d.connection_id::text", names)
+
+
+def _sideways(name: str, column: str, fields: Sequence[str], rows: Mapping[str, Sequence[object]]) -> Sql:
+    """A join with a table of texts of ours, in such a form that PostgreSQL remembers the few that occur (Memoize).
+
+    It also keeps the order of the rows, which a hash join would not.
+    """
+    values = ", ".join(f"({', '.join(['%s'] * (len(fields) + 1))})" for _row in rows)
+    table = f"(VALUES {values}) texts (key, {', '.join(fields)})"
+    return Sql(
+        f"LEFT JOIN LATERAL (SELECT * FROM {table} WHERE key = d.{column} OFFSET 0) {name} ON true",  # noqa: S608 -- ours
+        tuple(str(part) for key, texts in rows.items() for part in (key, *texts)),
+    )
 
 
 def _about_codes(language: str) -> Sql:
-    """A table of what each code means; joined sideways so that PostgreSQL remembers the few that occur (Memoize)."""
-    rows = [
-        (
-            code,
-            getattr(about.explanation, language),
-            getattr(about.action, language),
-            words.ACTIONABLES[about.actionable],
-            words.STAGES[about.stage],
+    rows = {
+        key: (
+            code.name,
+            code.explanation[language],
+            code.action[language],
+            words.ACTIONABLES[code.actionable],
+            words.STAGES[code.stage],
         )
-        for code, about in CODES.items()
-    ]
-    values = ", ".join("(%s, %s, %s, %s, %s)" for _row in rows)
-    return Sql(
-        f"(SELECT * FROM (VALUES {values}) v (key, explanation, action, actionable, stage)"  # noqa: S608 -- placeholders
-        " WHERE key = d.code OFFSET 0) about",
-        tuple(str(part) for row in rows for part in row),
-    )
+        for key, code in CODES.items()
+    }
+    return _sideways("about", "code", ("name", "explanation", "action", "actionable", "stage"), rows)
+
+
+def _about_reasons(language: str) -> Sql:
+    labels = {key: (reason.label[language],) for key, reason in REASONS.items()}
+    return _sideways("because", "reason", ("label",), labels)
 
 
 def _copy(chosen: DeliveryFilter, columns: Iterable[Column], shape: Shape) -> Sql:
     """Return the statement that writes the rows, newest first."""
     inner, inner_parameters = chosen.qs.order_by().values(*_READ).query.sql_with_params()
     values = [column.value for column in columns]
-    about = _about_codes(shape.language)
+    joins = [_about_codes(shape.language), _about_reasons(shape.language)]
     text = (
-        f"COPY (SELECT {', '.join(value.text for value in values)}"  # noqa: S608 -- only names of ours; values are parameters
-        f" FROM ({inner}) d LEFT JOIN LATERAL {about.text} ON true"
+        f"COPY (SELECT {', '.join(value.text for value in values)}"  # noqa: S608 -- names of ours; values are parameters
+        f" FROM ({inner}) d {' '.join(join.text for join in joins)}"
         f" ORDER BY d.{chosen.time_field} DESC, d.id DESC)"
         f" TO STDOUT (FORMAT csv, DELIMITER E'{_DELIMITERS[shape.fmt]}')"
     )
-    parameters = itertools.chain.from_iterable(value.parameters for value in values)
-    return Sql(text, (*parameters, *inner_parameters, *about.parameters))
+    parts = [*(value.parameters for value in values), inner_parameters, *(join.parameters for join in joins)]
+    return Sql(text, tuple(itertools.chain.from_iterable(parts)))
 
 
 # --- Cells that a spreadsheet would run

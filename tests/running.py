@@ -85,6 +85,7 @@ class Product:
                 os.killpg(process.pid, signal.SIGKILL)
                 process.wait()
         self.stop_valkey()
+        embedded.erase(self.folder / "valkey")
         self.http.clear()
 
     def wait_until(self, true: Callable[[], bool], what: str, timeout_s: float = 60) -> None:

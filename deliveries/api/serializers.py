@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+from django.utils.translation import get_language
 from rest_framework import serializers
 
-from deliveries import words
+from deliveries import explain, queries, words
 from deliveries.classify import RULES_VERSION
 from deliveries.codes import CODES
 from deliveries.enums import Actionable, Channel, Kind, Persistence, Stage, State
@@ -27,7 +28,7 @@ class OfCode(serializers.ChoiceField):
 
 
 class TextOfCode(serializers.CharField):
-    """As ``OfCode``, in the caller's language (``context["language"]``)."""
+    """As ``OfCode``, in the language that is active."""
 
     def __init__(self, part: str, **options: Any) -> None:
         super().__init__(source="code", allow_null=True, read_only=True, **options)
@@ -35,7 +36,7 @@ class TextOfCode(serializers.CharField):
 
     def to_representation(self, value: str) -> str | None:
         code = CODES.get(value)
-        return str(getattr(getattr(code, self.part), self.context["language"])) if code else None
+        return str(getattr(code, self.part)[get_language()]) if code else None
 
 
 class DeliverySerializer(serializers.Serializer[Delivery]):
@@ -55,7 +56,8 @@ class DeliverySerializer(serializers.Serializer[Delivery]):
     state_label = serializers.SerializerMethodField()
     open = serializers.BooleanField(source="is_open", help_text="On the Notification Error List.")
     code = serializers.CharField(allow_null=True, help_text="Reason code; null unless open.")
-    reason = serializers.CharField(allow_null=True)
+    reason = serializers.CharField(allow_null=True, help_text="Why exactly; several reasons share a code.")
+    reason_label = serializers.SerializerMethodField()
     persistence = serializers.ChoiceField(choices=list(Persistence), allow_null=True)
     actionable = OfCode("actionable", choices=list(Actionable), help_text="Can the tenant do something about it?")
     stage = OfCode("stage", choices=list(Stage), help_text="When it failed, seen from the send call.")
@@ -66,7 +68,7 @@ class DeliverySerializer(serializers.Serializer[Delivery]):
     reply = serializers.CharField(help_text="The receiving server's or the API's words.")
     smtp_code = serializers.CharField(help_text="RFC 5321, such as 550; empty if there was none.")
     enhanced_code = serializers.CharField(help_text="RFC 3463, such as 5.1.1; empty if there was none.")
-    tries = serializers.IntegerField(source="deferrals", help_text="How often it was put off so far.")
+    tries = serializers.SerializerMethodField(help_text="How often the provider is known to have tried.")
     deferred_until = serializers.DateTimeField(allow_null=True, help_text="When the provider gives up, if it says so.")
     attempt = serializers.IntegerField(help_text="Which hand-over to the provider this is about; 1 is the first.")
     first_at = serializers.DateTimeField(help_text="The earliest event.")
@@ -76,6 +78,12 @@ class DeliverySerializer(serializers.Serializer[Delivery]):
 
     def get_state_label(self, row: Delivery) -> str:
         return str(words.STATES[State(row.state)])
+
+    def get_reason_label(self, row: Delivery) -> str | None:
+        return explain.reason_label(row.reason, get_language()) if row.reason else None
+
+    def get_tries(self, row: Delivery) -> int:
+        return queries.tries(row)
 
 
 class EventSerializer(serializers.Serializer[TimelineEntry]):

@@ -15,7 +15,7 @@ from deliveries.rules.text import words_of
 
 # The automaton of the patterns grows with the replies it has seen; this is its limit.
 _AUTOMATON_BYTES: Final = 256 << 20
-_SHAPES_KEPT: Final = 16_384
+_SHAPES_KEPT: Final = 8_192
 _WORDS_KEPT: Final = 65_536
 # Stand-ins for words that no pattern knows.
 _UNKNOWN, _HOST, _IP_ADDRESS, _NUMBER = b"x", b"x_x", b"0_0_0_0", b"0"
@@ -71,31 +71,30 @@ class _Vocabulary(dict[bytes, bytes]):
             of_length[min(len(_CLASS.sub(b"x", run)), 4)].append(run)
         short, three, long = of_length[1] + of_length[2], of_length[3], of_length[4]
         self._parts = _automaton([b"^(?:%s)$|^(?:%s)|%s" % (b"|".join(short), b"|".join(three), b"|".join(long))])
-        self._with_digits = tuple(run for run in runs if b"0" in run and len(run) > 1)
+        self._digit_words = tuple(run for run in runs if b"0" in run and len(run) > 1)
         self._names = _automaton([names or b"^$"])
 
     def __missing__(self, word: bytes) -> bytes:
-        if b"0" in word and word.isascii():
+        if b"0" in word:  # mostly an id: not worth remembering
             return self._with_digit(word)
-        known = self._without_digit(word)
+        known = word if word == b";" or not word.isascii() or self._may_be_known(word) else _UNKNOWN
+        if b"_" in word and known != word:
+            known = _HOST
         if len(self) < _WORDS_KEPT:
             self[word] = known
         return known
 
     def _with_digit(self, word: bytes) -> bytes:
-        """Mostly an id or a part of one, so it is not remembered."""
-        if word.strip(b"0_") == b"":
-            return _IP_ADDRESS if word.count(b"_") == 3 else _NUMBER  # noqa: PLR2004 -- four parts
-        if b"_" in word:
-            return word if self._names.Match(word) else _HOST
-        return word if word.startswith(self._with_digits) else _UNKNOWN
-
-    def _without_digit(self, word: bytes) -> bytes:
-        if word == b";" or not word.isascii():
+        if word.startswith(self._digit_words) or not word.isascii():
             return word
-        if b"_" in word:
-            return word if self._names.Match(word) else _HOST
-        return word if self._parts.Match(word) else _UNKNOWN
+        if b"_" not in word:
+            return _UNKNOWN if word.strip(b"0") else _NUMBER
+        if not word.strip(b"0_"):
+            return _IP_ADDRESS if word.count(b"_") == 3 else _NUMBER  # noqa: PLR2004 -- four parts
+        return word if self._names.Match(word) else _HOST
+
+    def _may_be_known(self, word: bytes) -> bool:
+        return bool((self._names if b"_" in word else self._parts).Match(word))
 
 
 def _automaton(patterns: list[bytes]) -> re2.Set:

@@ -6,6 +6,9 @@ import re
 import unicodedata
 from typing import Final
 
+# More than this of a reply is not read: what a server has to say, it says at the beginning.
+_READ: Final = 4_000
+
 # What mail servers put before the reply they quote (Postfix, qmail, Exim) ...
 _QUOTES: Final = (
     " said: ",
@@ -57,7 +60,7 @@ def words_of(reply: str) -> list[bytes]:
     for the reply's), a mail address "theaddress", the refused command "afterhelo", "aftermail", "afterrcpt" or
     "afterdata".
     """
-    text = reply.lower()
+    text = reply[:_READ].lower()
     if "said: " in text or "remote" in text or "in reply to" in text or "to talk to me" in text or _QMAIL_END in text:
         text = _unquoted(text)
     raw = _addresses_masked(fold(text).encode(errors="replace").translate(_LETTERS, _DROPPED)).rstrip(b". ")

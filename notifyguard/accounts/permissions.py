@@ -30,13 +30,13 @@ def may(role: str, right: str) -> bool:
 def find_membership(user_id: int | None, slug: str) -> Membership | None:
     """Return a person's membership in the tenant with that slug, its tenant loaded, or None."""
     with user_scope(user_id):
-        return Membership.unscoped.select_related("tenant").filter(user_id=user_id, tenant__slug=slug).first()
+        return Membership.unscoped.select_related("tenant").filter(user_id=user_id or 0, tenant__slug=slug).first()
 
 
 def tenants_of(user_id: int | None) -> list[Tenant]:
     """Return the tenants that a person belongs to, by name."""
     with user_scope(user_id):
-        rows = Membership.unscoped.select_related("tenant").filter(user_id=user_id).order_by("tenant__name")
+        rows = Membership.unscoped.select_related("tenant").filter(user_id=user_id or 0).order_by("tenant__name")
         return [row.tenant for row in rows]
 
 
