@@ -67,7 +67,7 @@ def _weigh(report: Report) -> Verdict:
         return _refused_call(report) if report.kind == Kind.FAILED else _email(report)
     # LINE WORKS has no codes for most causes: its rules read the words as well.
     said = f"{report.verdict} {report.reply}" if report.channel == Channel.LINEWORKS else report.verdict
-    rule = by_verdict(report.provider, said, general=False) or by_kind(report.kind, report.channel)
+    rule = by_verdict(report.provider, said)[0] or by_kind(report.kind, report.channel)
     return _meaning(rule) if rule else NO_VERDICT
 
 
@@ -75,11 +75,11 @@ def _weigh(report: Report) -> Verdict:
 
 
 def _email(report: Report) -> Verdict:
-    specific = by_verdict(report.provider, report.verdict, general=False)
+    specific, general = by_verdict(report.provider, report.verdict)
     told = text_rules("email_replies").matching(report.reply)
     if specific:
         return _refined(_meaning(specific), specific.refined_by, _by_reply(report, told))
-    general = by_verdict(report.provider, report.verdict, general=True) or by_kind(report.kind, report.channel)
+    general = general or by_kind(report.kind, report.channel)
     verdict = _by_reply(report, told)
     if verdict is None:
         return _without_cause(report, told, general)
@@ -124,7 +124,7 @@ def _refined(verdict: Verdict, by: tuple[str, ...], told: Verdict | None) -> Ver
 def _refused_call(report: Report) -> Verdict:
     """A send call that the provider did not take: its own words count, there is no receiving server yet."""
     told = text_rules("email_send").matching(f"{report.verdict} {report.reply}")
-    rule = next(iter(told), None) or by_verdict("email_send", report.verdict, general=False)
+    rule = next(iter(told), None) or by_verdict("email_send", report.verdict)[0]
     rule = rule or by_kind(report.kind, report.channel)
     return _meaning(rule) if rule else NOT_UNDERSTOOD
 

@@ -14,7 +14,7 @@ import os
 import re
 import threading
 import uuid
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import date
 from enum import StrEnum
@@ -60,7 +60,17 @@ _BYTE_ORDER_MARKS = {Encoding.UTF8: codecs.BOM_UTF8, Encoding.CP932: b""}
 
 _READ = [
     *("id", "channel", "provider", "connection_id", "provider_message_id", "recipient", "domain", "sender", "title"),
-    *("name", "first_at", "deferrals", "deferred_until", "reply", "smtp_code", "enhanced_code", "error_state"),
+    *(
+        "name",
+        "first_at",
+        "first_deferred_at",
+        "deferrals",
+        "deferred_until",
+        "reply",
+        "smtp_code",
+        "enhanced_code",
+        "error_state",
+    ),
     *("failed_at", "code", "reason", "persistence"),
 ]
 
@@ -162,7 +172,7 @@ def _columns(tenant: Tenant) -> list[Column]:
         Column(_("Provider's message id"), _defused("d.provider_message_id")),
         Column(_("First event at (%(zone)s)") % {"zone": zone}, _local("d.first_at", zone)),
         Column(_("Deferrals"), Sql("d.deferrals")),
-        Column(_("Tried until (%(zone)s)") % {"zone": zone}, _local("d.deferred_until", zone)),
+        Column(_("Tried until (%(zone)s)") % {"zone": zone}, _tried_until(zone)),
         Column(_("Delivery id"), Sql("d.id")),
     ]
 
@@ -178,6 +188,14 @@ def _word(column: str, labels: Mapping[Any, Any]) -> Sql:
     cases = " ".join("WHEN %s THEN %s" for _label in labels)
     pairs = [str(part) for pair in labels.items() for part in pair]
     return Sql(f"CASE {column} {cases} ELSE {column} END", tuple(pairs))
+
+
+def _tried_until(zone: str) -> Sql:
+    """``queries.tries_until`` in SQL."""
+    usual = " ".join("WHEN %s THEN d.first_deferred_at + %s" for _provider in queries.TRIES_FOR)
+    said = _local(f"coalesce(d.deferred_until, CASE d.provider {usual} END)", zone)
+    pairs = itertools.chain.from_iterable(queries.TRIES_FOR.items())
+    return Sql(f"CASE d.error_state WHEN 'deferred' THEN {said.text} END", (*pairs, *said.parameters))
 
 
 def _connection_name(tenant_id: uuid.UUID) -> Sql:
@@ -286,7 +304,7 @@ def _visible(error: UnicodeError) -> tuple[str, int]:
 codecs.register_error("notifyguard.visible", _visible)
 
 
-def _rows(copy: Sql, tenant_id: uuid.UUID) -> Iterator[bytes]:
+def _rows(copy: Sql, tenant_id: uuid.UUID) -> Generator[bytes, None, None]:
     """Yield the rows as PostgreSQL writes them. Closing the generator ends statement, transaction and thread."""
     reading, writing = os.pipe()
     writer = _Writer(copy, tenant_id, writing)

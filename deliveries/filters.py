@@ -250,6 +250,10 @@ class DeliveryFilter(django_filters.FilterSet):
         invalid=_("“%(value)s” does not say whether it is open: use true or false."),
     )
 
+    tenant: Tenant
+    time_field: TimeField
+    state_column: str
+
     class Meta:
         form = DeliveryFilterForm
 

@@ -24,6 +24,11 @@ from notifyguard.accounts.tenancy import current_tenant_id
 UNDELIVERED_STATES = OPEN_STATES - {State.DEFERRED}
 TOP_DOMAINS = 50
 
+# Never handed to a receiving server, so never tried; or tried without an answer yet.
+_WITHOUT_ANSWER = frozenset({State.DROPPED, State.FAILED, State.DEFERRED, State.ACCEPTED})
+# How long a provider tries from the first deferral on, where its reports do not say (docs/providers/sendgrid.md).
+TRIES_FOR = {"sendgrid": timedelta(hours=72)}
+
 # What a list never shows: copies for searching, and replies of up to 4,000 characters.
 _HEAVY = ("reply", "recipient_key", "title_key")
 
@@ -112,6 +117,21 @@ def _entry(row: Delivery, event: Event) -> TimelineEntry:
     return TimelineEntry(event, kind, classify(report) if error_state(kind) else None)
 
 
+def tries(row: Delivery) -> int:
+    """Return how often the provider is known to have tried: each deferral is one, and so is a final answer."""
+    return row.deferrals + (State(row.state) not in _WITHOUT_ANSWER)
+
+
+def tries_until(row: Delivery) -> datetime | None:
+    """Return when the provider gives up what it still tries; None where that is over or not known."""
+    if row.state != State.DEFERRED:
+        return None
+    usual = TRIES_FOR.get(row.provider)
+    if row.deferred_until is None and usual and row.first_deferred_at:
+        return row.first_deferred_at + usual
+    return row.deferred_until
+
+
 def tab_counts(tenant_id: uuid.UUID) -> dict[Channel, int]:
     """Return how many open deliveries each tab holds; every channel is there."""
     found = dict(_sums("channel", tenant_id, facet="state"))
@@ -122,6 +142,15 @@ def undelivered_number(tenant: Tenant, days: int = 30) -> int:
     """Return how many notices failed today or on the ``days - 1`` days before, by the tenant's calendar."""
     by_state = dict(_sums("value", tenant.id, facet="state", since=_first_day(tenant, days)))
     return sum(by_state.get(state, 0) for state in UNDELIVERED_STATES)
+
+
+def undelivered_by_channel(tenant: Tenant, days: int = 30) -> dict[Channel, int]:
+    """Return the parts of ``undelivered_number``, channels without any left out."""
+    parts = dict.fromkeys(Channel, 0)
+    for channel, state, n in _sums("channel, value", tenant.id, facet="state", since=_first_day(tenant, days)):
+        if state in UNDELIVERED_STATES:
+            parts[Channel(channel)] += n
+    return {channel: n for channel, n in parts.items() if n}
 
 
 def failures_per_day(tenant: Tenant, days: int) -> list[tuple[date, dict[State, int]]]:

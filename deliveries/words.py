@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING
 from django.utils.translation import gettext_lazy as _
 from django.utils.translation import pgettext_lazy
 
-from deliveries.enums import Actionable, Channel, Kind, Persistence, Retry, Stage, State, Suppress
-from notifyguard.accounts.models import Role
+from deliveries.enums import Actionable, Channel, Kind, Persistence, Stage, State
 
 if TYPE_CHECKING:
     from django.utils.functional import _StrPromise
@@ -59,34 +58,13 @@ PERSISTENCES: dict[Persistence, _StrPromise] = {
 }
 
 ACTIONABLES: dict[Actionable, _StrPromise] = {
-    Actionable.YES: _("You can fix it"),
-    Actionable.PARTLY: _("You can partly fix it"),
-    Actionable.NO: _("You cannot fix it"),
+    Actionable.YES: _("You can act"),
+    Actionable.PARTLY: _("You can act in part"),
+    Actionable.NO: _("Others must act"),
 }
 
 STAGES: dict[Stage, _StrPromise] = {
     Stage.BEFORE: _("Before sending"),
     Stage.WHILE: _("While sending"),
     Stage.AFTER: _("After sending"),
-}
-
-SUPPRESSIONS: dict[Suppress, _StrPromise] = {
-    Suppress.YES: _("Do not send to this recipient again"),
-    Suppress.AFTER_REPEATS: _("Stop sending after repeated failures"),
-    Suppress.NO: _("Keep sending to this recipient"),
-}
-
-RETRIES: dict[Retry, _StrPromise] = {
-    Retry.NOW: _("Sending again at once is fine"),
-    Retry.LATER: _("Send again later"),
-    Retry.NEXT_DAY: _("Send again the next day"),
-    Retry.AFTER_FIX: _("Send again after the fix"),
-    Retry.NO: _("Sending again will not help"),
-}
-
-ROLES: dict[Role, _StrPromise] = {
-    Role.ADMIN: _("Admin"),
-    Role.SUPPORT: _("Support"),
-    Role.MANAGER: _("Manager"),
-    Role.VIEWER: _("Viewer"),
 }

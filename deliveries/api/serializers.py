@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Any
 
 from django.utils.translation import get_language
@@ -11,8 +12,18 @@ from deliveries import explain, queries, words
 from deliveries.classify import RULES_VERSION
 from deliveries.codes import CODES
 from deliveries.enums import Actionable, Channel, Kind, Persistence, Stage, State
-from deliveries.models import Delivery, UnparsedItem
+from deliveries.models import Delivery
 from deliveries.queries import TimelineEntry
+
+
+class TextOrNull(serializers.CharField):
+    """A text that may be missing: columns say so by an empty string or by none at all, the API by null."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(allow_null=True, read_only=True, **options)
+
+    def to_representation(self, value: str) -> str | None:  # type: ignore[override]  # null is allowed
+        return value or None
 
 
 class OfCode(serializers.ChoiceField):
@@ -22,7 +33,7 @@ class OfCode(serializers.ChoiceField):
         super().__init__(source="code", allow_null=True, read_only=True, **options)
         self.part = part
 
-    def to_representation(self, value: str) -> str | None:
+    def to_representation(self, value: str) -> str | None:  # type: ignore[override]  # null is allowed
         code = CODES.get(value)
         return str(getattr(code, self.part)) if code else None
 
@@ -34,12 +45,12 @@ class TextOfCode(serializers.CharField):
         super().__init__(source="code", allow_null=True, read_only=True, **options)
         self.part = part
 
-    def to_representation(self, value: str) -> str | None:
+    def to_representation(self, value: str) -> str | None:  # type: ignore[override]  # null is allowed
         code = CODES.get(value)
         return str(getattr(code, self.part)[get_language()]) if code else None
 
 
-class DeliverySerializer(serializers.Serializer[Delivery]):
+class DeliverySerializer(serializers.Serializer[Any]):
     """One notice to one recipient through one channel."""
 
     id = serializers.UUIDField()
@@ -55,21 +66,21 @@ class DeliverySerializer(serializers.Serializer[Delivery]):
     state = serializers.ChoiceField(choices=list(State))
     state_label = serializers.SerializerMethodField()
     open = serializers.BooleanField(source="is_open", help_text="On the Notification Error List.")
-    code = serializers.CharField(allow_null=True, help_text="Reason code; null unless open.")
-    reason = serializers.CharField(allow_null=True, help_text="Why exactly; several reasons share a code.")
+    code = TextOrNull(help_text="Reason code; null unless open.")
+    reason = TextOrNull(help_text="Why exactly; several reasons share a code.")
     reason_label = serializers.SerializerMethodField()
     persistence = serializers.ChoiceField(choices=list(Persistence), allow_null=True)
     actionable = OfCode("actionable", choices=list(Actionable), help_text="Can the tenant do something about it?")
     stage = OfCode("stage", choices=list(Stage), help_text="When it failed, seen from the send call.")
     explanation = TextOfCode("explanation", help_text="In the language of Accept-Language.")
     action = TextOfCode("action", help_text="The recommended action, in the language of Accept-Language.")
-    rule = serializers.CharField(allow_null=True, help_text="Id of the rule that chose the code.")
+    rule = TextOrNull(help_text="Id of the rule that chose the code.")
     rules_version = serializers.IntegerField(allow_null=True)
     reply = serializers.CharField(help_text="The receiving server's or the API's words.")
     smtp_code = serializers.CharField(help_text="RFC 5321, such as 550; empty if there was none.")
     enhanced_code = serializers.CharField(help_text="RFC 3463, such as 5.1.1; empty if there was none.")
     tries = serializers.SerializerMethodField(help_text="How often the provider is known to have tried.")
-    deferred_until = serializers.DateTimeField(allow_null=True, help_text="When the provider gives up, if it says so.")
+    deferred_until = serializers.SerializerMethodField(help_text="Until when the provider still tries, where known.")
     attempt = serializers.IntegerField(help_text="Which hand-over to the provider this is about; 1 is the first.")
     first_at = serializers.DateTimeField(help_text="The earliest event.")
     failed_at = serializers.DateTimeField(allow_null=True, help_text="When it failed; null unless open.")
@@ -85,8 +96,11 @@ class DeliverySerializer(serializers.Serializer[Delivery]):
     def get_tries(self, row: Delivery) -> int:
         return queries.tries(row)
 
+    def get_deferred_until(self, row: Delivery) -> datetime | None:
+        return queries.tries_until(row)
 
-class EventSerializer(serializers.Serializer[TimelineEntry]):
+
+class EventSerializer(serializers.Serializer[Any]):
     """One thing the provider reported. Code, reason, persistence and rule are today's verdict on a failure."""
 
     id = serializers.UUIDField(source="event.id")
@@ -101,12 +115,12 @@ class EventSerializer(serializers.Serializer[TimelineEntry]):
     provider_event_id = serializers.CharField(source="event.provider_event_id")
     provider_message_id = serializers.CharField(source="event.provider_message_id")
     deferred_until = serializers.DateTimeField(source="event.deferred_until", allow_null=True)
-    code = serializers.CharField(source="verdict.code", allow_null=True, default=None)
-    reason = serializers.CharField(source="verdict.reason", allow_null=True, default=None)
+    code = TextOrNull(source="verdict.code", default=None)
+    reason = TextOrNull(source="verdict.reason", default=None)
     persistence = serializers.ChoiceField(
         choices=list(Persistence), source="verdict.persistence", allow_null=True, default=None
     )
-    rule = serializers.CharField(source="verdict.rule", allow_null=True, default=None)
+    rule = TextOrNull(source="verdict.rule", default=None)
     rules_version = serializers.SerializerMethodField()
 
     def get_kind_label(self, entry: TimelineEntry) -> str:
@@ -122,7 +136,7 @@ class DeliveryDetailSerializer(DeliverySerializer):
     events = EventSerializer(many=True)
 
 
-class UnparsedSerializer(serializers.Serializer[UnparsedItem]):
+class UnparsedSerializer(serializers.Serializer[Any]):
     """An item of a webhook that could not be read."""
 
     id = serializers.UUIDField()
@@ -141,7 +155,7 @@ class ProblemSerializer(serializers.Serializer[Any]):
     title = serializers.CharField()
     status = serializers.IntegerField()
     detail = serializers.CharField(help_text="What is wrong and what to do, as a sentence.")
-    errors = serializers.DictField(
+    errors = serializers.DictField(  # type: ignore[assignment]  # the framework takes fields off the class
         child=serializers.ListField(child=serializers.CharField()),
         required=False,
         help_text="With 400: for each parameter what is wrong with it.",

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import re
 from abc import ABC, abstractmethod
-from typing import Any
+from typing import Any, Literal, cast
 
 from django.db.models import QuerySet
 from django.http import Http404, QueryDict
 from django.utils import translation
 from django.utils.translation import gettext as _
-from drf_spectacular.utils import extend_schema
+from drf_spectacular.utils import extend_schema, extend_schema_view
 from rest_framework.negotiation import DefaultContentNegotiation
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -27,7 +27,7 @@ from deliveries.api.serializers import (
 )
 from deliveries.filters import DeliveryFilter
 from deliveries.paging import BadCursor, Page, TimeField, keyset_page
-from notifyguard.accounts.models import Tenant
+from notifyguard.accounts.models import ApiToken, Tenant
 from notifyguard.accounts.tenancy import tenant_scope
 
 PAGING_PARAMETERS = frozenset({"cursor", "limit"})
@@ -51,7 +51,7 @@ class TenantView(APIView, ABC):
     tenant: Tenant
 
     def get(self, request: Request, **_route: Any) -> Response:
-        self.tenant = request.auth.tenant
+        self.tenant = cast(ApiToken, request.auth).tenant
         language = _language(request, self.tenant)
         with tenant_scope(self.tenant.id), translation.override(language):
             answer = self.answer(request.query_params)
@@ -61,7 +61,7 @@ class TenantView(APIView, ABC):
     def answer(self, parameters: QueryDict) -> dict[str, Any]:
         """Return the body of the answer; raise ``BadParameters`` or ``Http404``."""
 
-    def page_body(self, page: Page[Any], results: list[Any]) -> dict[str, Any]:
+    def page_body(self, page: Page[Any], results: Any) -> dict[str, Any]:
         return {
             "results": results,
             "next": self._page_url(page.next),
@@ -76,7 +76,13 @@ class TenantView(APIView, ABC):
         return self.request.build_absolute_uri(f"{self.request.path}?{parameters.urlencode()}")
 
 
-@extend_schema(parameters=[*FILTERS, *PAGING, LANGUAGE], responses=page_of("Deliveries", DeliverySerializer))
+@extend_schema_view(
+    get=extend_schema(
+        operation_id="list_deliveries",
+        parameters=[*FILTERS, *PAGING, LANGUAGE],
+        responses=page_of("Deliveries", DeliverySerializer),
+    )
+)
 class DeliveriesView(TenantView):
     """The tenant's deliveries, newest first. With `open=true`: the Notification Error List.
 
@@ -87,7 +93,7 @@ class DeliveriesView(TenantView):
         refuse_unknown(parameters, FILTER_PARAMETERS | PAGING_PARAMETERS)
         on_error_list = parameters.get("open", "").lower() == "true"
         rows = queries.error_list(self.tenant.id) if on_error_list else queries.all_deliveries(self.tenant.id)
-        field: TimeField = "failed_at" if on_error_list else "first_at"
+        field: Literal["failed_at", "first_at"] = "failed_at" if on_error_list else "first_at"
         chosen = DeliveryFilter(parameters, rows, tenant=self.tenant, time_field=field)
         if not chosen.is_valid():
             raise BadParameters(chosen.errors)
@@ -95,8 +101,12 @@ class DeliveriesView(TenantView):
         return self.page_body(page, DeliverySerializer(page.rows, many=True).data)
 
 
-@extend_schema(
-    parameters=[LANGUAGE], responses={200: DeliveryDetailSerializer, **problems(400, 401, 403, 404, 405, 406)}
+@extend_schema_view(
+    get=extend_schema(
+        operation_id="read_delivery",
+        parameters=[LANGUAGE],
+        responses={200: DeliveryDetailSerializer, **problems(400, 401, 403, 404, 405, 406)},
+    )
 )
 class DeliveryView(TenantView):
     """One delivery with its timeline."""
@@ -110,7 +120,13 @@ class DeliveryView(TenantView):
         return {**DeliverySerializer(row).data, "events": events}
 
 
-@extend_schema(parameters=[*PAGING, LANGUAGE], responses=page_of("UnparsedItems", UnparsedSerializer))
+@extend_schema_view(
+    get=extend_schema(
+        operation_id="list_unparsed",
+        parameters=[*PAGING, LANGUAGE],
+        responses=page_of("UnparsedItems", UnparsedSerializer),
+    )
+)
 class UnparsedView(TenantView):
     """What could not be read of the webhooks of the tenant's own connections, newest first, and why."""
 

@@ -75,26 +75,21 @@ class _Vocabulary(dict[bytes, bytes]):
         self._names = _automaton([names or b"^$"])
 
     def __missing__(self, word: bytes) -> bytes:
-        if b"0" in word:  # mostly an id: not worth remembering
-            return self._with_digit(word)
-        known = word if word == b";" or not word.isascii() or self._may_be_known(word) else _UNKNOWN
-        if b"_" in word and known != word:
-            known = _HOST
+        if b"0" in word and word.strip(b"0_"):  # mostly an id: not worth remembering
+            if word.startswith(self._digit_words) or not word.isascii():
+                return word
+            return _HOST if b"_" in word else _UNKNOWN
+        known = self._look_up(word)
         if len(self) < _WORDS_KEPT:
             self[word] = known
         return known
 
-    def _with_digit(self, word: bytes) -> bytes:
-        if word.startswith(self._digit_words) or not word.isascii():
-            return word
-        if b"_" not in word:
-            return _UNKNOWN if word.strip(b"0") else _NUMBER
+    def _look_up(self, word: bytes) -> bytes:
         if not word.strip(b"0_"):
             return _IP_ADDRESS if word.count(b"_") == 3 else _NUMBER  # noqa: PLR2004 -- four parts
-        return word if self._names.Match(word) else _HOST
-
-    def _may_be_known(self, word: bytes) -> bool:
-        return bool((self._names if b"_" in word else self._parts).Match(word))
+        if b"_" in word:
+            return word if self._names.Match(word) else _HOST
+        return word if word == b";" or not word.isascii() or self._parts.Match(word) else _UNKNOWN
 
 
 def _automaton(patterns: list[bytes]) -> re2.Set:
@@ -132,10 +127,17 @@ def by_smtp_code(code: str, *, general: bool) -> Rule | None:
 
 
 @lru_cache(maxsize=4096)
-def by_verdict(provider: str, verdict: str, *, general: bool) -> Rule | None:
-    """The provider's rule for a verdict: for exactly it, for its code, for its status, or by regular expression."""
+def by_verdict(provider: str, verdict: str) -> tuple[Rule | None, Rule | None]:
+    """The provider's specific and its general rule for a verdict.
+
+    Each is the one for exactly this verdict, else for its code, for its status, or by regular expression.
+    """
     if provider not in _WITH_VERDICTS:
-        return None
+        return None, None
+    return _by_verdict(provider, verdict, general=False), _by_verdict(provider, verdict, general=True)
+
+
+def _by_verdict(provider: str, verdict: str, *, general: bool) -> Rule | None:
     exact, patterns = _by_provider(provider, general=general)
     status, slash, code = verdict.partition("/")
     found = _first(exact, (verdict, f"*/{code}" if slash else "", f"{status}/*"))

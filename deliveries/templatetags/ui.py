@@ -117,7 +117,9 @@ def ago(context: Context, moment: datetime) -> SafeString:
 @register.simple_tag(takes_context=True)
 def until(context: Context, moment: datetime) -> SafeString:
     """Write how long a moment is still away; the exact time in the tenant's zone is its title."""
-    return _timed(context, moment, timeuntil(moment, depth=2))
+    # Django joins with a comma that its Japanese catalogue leaves as it is.
+    left = timeuntil(moment, depth=2).replace(", ", pgettext("between days and hours", ", "))
+    return _timed(context, moment, left)
 
 
 @register.simple_tag(takes_context=True)

@@ -12,9 +12,9 @@ from django.utils import timezone
 from django.views.decorators.http import require_safe
 
 from deliveries import queries
-from deliveries.enums import State
-from deliveries.queries import UNDELIVERED_STATES, Count, Source
-from deliveries.sources import SILENT_AFTER
+from deliveries.enums import Channel, State
+from deliveries.queries import UNDELIVERED_STATES, Count
+from deliveries.sources import SILENT_AFTER, Source, SourceState, list_shares, list_sources
 from deliveries.web.filterbar import code_name
 from deliveries.web.request import TenantRequest
 from notifyguard.accounts.models import Tenant
@@ -64,9 +64,22 @@ class Top:
 
 
 @dataclass(frozen=True, slots=True)
+class Part:
+    """One channel's share of the undelivered number, with the address of exactly these rows."""
+
+    channel: Channel
+    n: int
+    url: str
+
+
+@dataclass(frozen=True, slots=True)
 class SourceLine:
-    source: Source
-    is_silent: bool
+    """A connection of the tenant, or its share of one of the operator's, and how it stands."""
+
+    name: str
+    heard_at: datetime | None
+    state: SourceState
+    account_status: str = ""
 
 
 @require_safe
@@ -74,18 +87,27 @@ class SourceLine:
 def dashboard(request: TenantRequest) -> HttpResponse:
     tenant = request.tenant
     since = timezone.now().astimezone(tenant.zone).date() - timedelta(days=DAYS - 1)
-    sources = [_source_line(source, timezone.now()) for source in queries.sources(tenant.id)]
+    parts = _parts(tenant, since)
+    sources = _source_lines()
     context = {
         "days": DAYS,
-        "undelivered": queries.undelivered_number(tenant, DAYS),
-        "undelivered_url": _list_url(tenant, state=sorted(UNDELIVERED_STATES), **{"from": [since.isoformat()]}),
+        "undelivered": sum(part.n for part in parts),
+        "parts": parts,
         "chart": chart_of(tenant, queries.failures_per_day(tenant, DAYS)),
         "reasons": _tops(tenant, "code", queries.top_reasons(tenant, DAYS, TOP), since),
         "domains": _tops(tenant, "domain", queries.top_domains(tenant, DAYS, TOP), since),
         "sources": sources,
-        "troubled": [line.source for line in sources if line.source.account_status],
+        "suspended": [line for line in sources if line.state == SourceState.SUSPENDED],
     }
     return render(request, "deliveries/dashboard.html", context)
+
+
+def _parts(tenant: Tenant, since: date) -> list[Part]:
+    wanted: dict[str, list[str]] = {"state": sorted(UNDELIVERED_STATES), "from": [since.isoformat()]}
+    return [
+        Part(channel, n, _list_url(tenant, channel=[channel.value], **wanted))
+        for channel, n in queries.undelivered_by_channel(tenant, DAYS).items()
+    ]
 
 
 def _list_url(tenant: Tenant, **parameters: list[str]) -> str:
@@ -138,5 +160,20 @@ def _tops(tenant: Tenant, name: str, counts: list[Count], since: date) -> list[T
     ]
 
 
-def _source_line(source: Source, now: datetime) -> SourceLine:
-    return SourceLine(source, source.last_event_at is None or now - source.last_event_at > SILENT_AFTER)
+def _source_lines() -> list[SourceLine]:
+    """How the scope's sources stand; of a shared one the tenant knows only when it was last heard."""
+    own = [_own_line(source) for source in list_sources()]
+    return [
+        *own,
+        *(SourceLine(share.name, share.last_event_at, _hearing(share.last_event_at)) for share in list_shares()),
+    ]
+
+
+def _own_line(source: Source) -> SourceLine:
+    return SourceLine(source.connection.name, source.heard_at, source.state, source.connection.account_status)
+
+
+def _hearing(heard_at: datetime | None) -> SourceState:
+    if heard_at is None:
+        return SourceState.WAITING
+    return SourceState.SILENT if timezone.now() - heard_at > SILENT_AFTER else SourceState.HEALTHY

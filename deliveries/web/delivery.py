@@ -20,9 +20,9 @@ from deliveries.classify import Verdict
 from deliveries.codes import CODES
 from deliveries.enums import Kind, State
 from deliveries.models import Delivery, Event
-from deliveries.queries import TimelineEntry
+from deliveries.queries import TimelineEntry, tries, tries_until
 from deliveries.web.request import TenantRequest
-from deliveries.web.rows import title_of, tries, tries_until
+from deliveries.web.rows import title_of
 from notifyguard.accounts.permissions import tenant_page
 from providers.registry import get_provider
 
@@ -75,7 +75,6 @@ def _explained(found: Delivery, zone: tzinfo) -> dict[str, Any]:
         code=code,
         reason=reason,
         language=language,
-        domain=found.domain,
         provider=get_provider(found.provider).label,
         deferred_until=_in_words(until, zone) if until else "",
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from django import forms
+from django.forms.utils import ErrorDict
 from django.http import HttpResponse, HttpResponseBase
 from django.utils.translation import get_language
 from django.utils.translation import gettext_lazy as _
@@ -37,7 +38,7 @@ def error_export(request: TenantRequest) -> HttpResponseBase:
     chosen = DeliveryFilter(request.GET, queries.error_list(request.tenant.id), tenant=request.tenant)
     shape = ShapeForm(request.GET)
     if not (chosen.is_valid() and shape.is_valid()):
-        return _refusal({**chosen.errors, **shape.errors})
+        return _refusal(chosen.errors, shape.errors)
     return export_response(
         request.actor,
         request.tenant,
@@ -50,6 +51,8 @@ def error_export(request: TenantRequest) -> HttpResponseBase:
     )
 
 
-def _refusal(errors: dict[str, list[str]]) -> HttpResponse:
-    lines = [f"{name}: {message}" for name, messages in errors.items() for message in messages]
+def _refusal(*forms_errors: ErrorDict) -> HttpResponse:
+    lines = [
+        f"{name}: {message}" for errors in forms_errors for name, messages in errors.items() for message in messages
+    ]
     return HttpResponse("\n".join(lines), status=422, content_type="text/plain; charset=utf-8")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from urllib.parse import urlencode
 
 from django.urls import reverse
@@ -14,12 +14,9 @@ from django.utils.translation import gettext as _
 from deliveries import explain
 from deliveries.enums import State
 from deliveries.models import Delivery
+from deliveries.queries import tries, tries_until
 
 ID_TAIL = 12
-# Never handed to a receiving server, so never tried.
-UNTRIED = frozenset({State.DROPPED, State.FAILED})
-# How long a provider tries from the first deferral on, where its reports do not say (docs/providers/sendgrid.md).
-TRIES_FOR = {"sendgrid": timedelta(hours=72)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,19 +54,3 @@ def title_of(delivery: Delivery) -> str:
     if delivery.provider_message_id:
         return _("(no title) …%(tail)s") % {"tail": delivery.provider_message_id[-ID_TAIL:]}
     return _("(no title)")
-
-
-def tries(delivery: Delivery) -> int:
-    """Return how often the provider is known to have tried: each deferral is one, and so is a final answer."""
-    is_ended = State(delivery.state) not in {*UNTRIED, State.DEFERRED, State.ACCEPTED}
-    return delivery.deferrals + is_ended
-
-
-def tries_until(delivery: Delivery) -> datetime | None:
-    """Return when the provider gives a deferred notice up; None where that is not known."""
-    if delivery.state != State.DEFERRED:
-        return None
-    usual = TRIES_FOR.get(delivery.provider)
-    if delivery.deferred_until is None and usual and delivery.first_deferred_at:
-        return delivery.first_deferred_at + usual
-    return delivery.deferred_until

@@ -5,7 +5,8 @@ from __future__ import annotations
 import itertools
 
 import pytest
-from hypothesis import given, strategies as st
+from hypothesis import given
+from hypothesis import strategies as st
 
 from deliveries.classify import NO_VERDICT, Report, Verdict, classify
 from deliveries.codes import OUR_FAULTS, Fault
@@ -31,7 +32,9 @@ def of_reply(reply: str, kind: Kind = Kind.BOUNCED, provider: str = "", verdict:
 
 
 def of_verdict(provider: str, verdict: str, kind: Kind = Kind.BOUNCED) -> Verdict:
-    channel = {"sendgrid": Channel.EMAIL, "ses": Channel.EMAIL, "lineworks": Channel.LINEWORKS}.get(provider, Channel.SMS)
+    channel = {"sendgrid": Channel.EMAIL, "ses": Channel.EMAIL, "lineworks": Channel.LINEWORKS}.get(
+        provider, Channel.SMS
+    )
     return classify(Report(channel, provider, kind, verdict))
 
 
@@ -81,7 +84,7 @@ def test_rule_ids_are_unique_and_sources_given():
     ],
 )
 def test_a_rule_that_contradicts_the_tables_is_refused_by_name(fields, complaint):
-    with pytest.raises(RuleError, match="^some.rule: ") as refused:
+    with pytest.raises(RuleError, match=r"^some\.rule: ") as refused:
         check_rule(Rule(id="some.rule", source="here", example="x", **fields))
     assert str(refused.value) == f"some.rule: {complaint}"
 
@@ -117,13 +120,13 @@ def test_patterns_fold_like_the_replies_they_are_searched_in():
         ("550 5.1.1 Your IP address 192.0.2.7 is on a block list", PASSING, "blocked"),
         ("550 5.1.1 <me@example.com>: Sender address rejected: User unknown", PASSING, "rejected"),
         # ... unless they say so clearly
-        ("550 5.7.1 <you@example.net>: no such user", UNAVAILABLE, "userunknown"),
+        ("550 5.7.1 <you@example.net>: there is no such user on this host", UNAVAILABLE, "userunknown"),
         # a message, not a mailbox, that is too large
         ("552 5.2.2 The size of your message is above our limit", TOO_LARGE, "mesgtoobig"),
         ("554 5.7.1 Files of type exe are forbidden as attachments", ATTACHMENT, "attachmentrejected"),
         # domains
-        ("550 5.1.2 Host or domain name not found", UNAVAILABLE, "hostunknown"),
-        ("450 Host or domain name not found, try again", PASSING, "networkerror"),
+        ("550 5.1.2 There is no A record for the domain", UNAVAILABLE, "hostunknown"),
+        ("450 The lookup of this host failed, try again", PASSING, "networkerror"),
         ("unable to get mx info: SERVFAIL", PASSING, "networkerror"),
         ("556 5.1.10 example.org publishes a null MX", UNAVAILABLE, "notaccept"),
         ("450 4.1.2 Recipient domain unknown", PASSING, "hostunknown"),
@@ -135,8 +138,8 @@ def test_patterns_fold_like_the_replies_they_are_searched_in():
         # syntax
         ("501 5.1.3 The recipient address contains illegal characters", "INVALID_EMAIL_ADDRESS", "invalidaddress"),
         # mailbox unavailable: gone with a 5, busy with a 4
-        ("550 Requested action not taken: mailbox unavailable", UNAVAILABLE, "userunknown"),
-        ("450 Requested action not taken: mailbox unavailable", PASSING, "onhold"),
+        ("550 Your mail was not stored: mailbox unavailable", UNAVAILABLE, "userunknown"),
+        ("450 Your mail was not stored: mailbox unavailable", PASSING, "onhold"),
         # nothing said
         ("550", PERMANENT, "onhold"),
         ("450", PASSING, "undefined"),
@@ -145,21 +148,17 @@ def test_patterns_fold_like_the_replies_they_are_searched_in():
     ],
 )
 def test_a_reply_is_weighed_by_what_it_is_about(reply, code, reason):
-    if not reply[3:]:
-        verdict = classify(Report(Channel.EMAIL, "", Kind.BOUNCED, "", reply))
-    else:
-        verdict = of_reply(reply)
+    verdict = of_reply(reply) if reply[3:] else classify(Report(Channel.EMAIL, "", Kind.BOUNCED, "", reply))
     assert (verdict.code, verdict.reason) == (code, reason)
 
 
 @pytest.mark.parametrize(
     "reply",
     [
-        "550-5.1.1 The mailbox that you tried\n550-5.1.1 to reach does not exist, look\n550 5.1.1 at the address again",
-        "550 5.1.1 THE MAILBOX THAT YOU TRIED   TO REACH DOES NOT EXIST",
+        "550-5.1.1 The mailbox you wrote\n550-5.1.1 to does not exist, look\n550 5.1.1 at the address again",
+        "550 5.1.1 THE MAILBOX YOU WROTE   TO DOES NOT EXIST",
         "host mx.blocked-spam.example[192.0.2.9] said: 550 5.1.1 mailbox does not exist (in reply to RCPT TO command)",
-        "SMTP error from remote mail server after RCPT TO:<you@example.net>: host mx.example.net [192.0.2.9]: "
-        "550 mailbox does not exist",
+        "SMTP error from remote mail server after RCPT TO:<you@example.net>: host a.example [192.0.2.9]: 550 no such user",
         "192.0.2.9 does not like recipient. Remote host said: 550 mailbox doesn't exist Giving up on 192.0.2.9.",
         "550 5.1.1 <spam-quota-full@example.net>... mailbox doesn’t exist",
     ],
@@ -197,7 +196,15 @@ LISTED_IP = "554 5.7.1 Client host [192.0.2.44] blocked using dnsbl.example"
         (SENDGRID, Kind.BOUNCED, "bounce/reputation", "", PASSING, SOFT, Suppress.NO),
         (SENDGRID, Kind.BOUNCED, "bounce/content", "", CONTENT, SOFT, Suppress.NO),
         (SENDGRID, Kind.BLOCKED, "blocked/content", "550 taken for spam", CONTENT, SOFT, Suppress.NO),
-        (SENDGRID, Kind.BLOCKED, "blocked/content", "552 message too large", TOO_LARGE, SOFT, Suppress.NO),
+        (
+            SENDGRID,
+            Kind.BLOCKED,
+            "blocked/content",
+            "552 this message is too large for us",
+            TOO_LARGE,
+            SOFT,
+            Suppress.NO,
+        ),
         (SENDGRID, Kind.BLOCKED, "blocked/content", "552 attachment not allowed", ATTACHMENT, SOFT, Suppress.NO),
         (SENDGRID, Kind.BLOCKED, "blocked/content", USER_UNKNOWN, CONTENT, SOFT, Suppress.NO),
         (SENDGRID, Kind.BLOCKED, "blocked/reputation", USER_UNKNOWN, PASSING, SOFT, Suppress.NO),
@@ -210,7 +217,7 @@ LISTED_IP = "554 5.7.1 Client host [192.0.2.44] blocked using dnsbl.example"
         (SENDGRID, Kind.BLOCKED, "blocked/invalid", USER_UNKNOWN, UNAVAILABLE, HARD, Suppress.AFTER_REPEATS),
         (SENDGRID, Kind.BLOCKED, "blocked/invalid", "unable to get mx info", PASSING, SOFT, Suppress.NO),
         (SENDGRID, Kind.EXPIRED, "expired", "", "EXPIRED", SOFT, Suppress.NO),
-        (SENDGRID, Kind.DROPPED, "dropped/bounced address", "Bounced Address", ON_LIST, HARD, Suppress.YES),
+        (SENDGRID, Kind.DROPPED, "dropped/bounced address", "", ON_LIST, HARD, Suppress.YES),
         (SENDGRID, Kind.DROPPED, "dropped/unsubscribed address", "", ON_LIST, HARD, Suppress.YES),
         (SENDGRID, Kind.DROPPED, "dropped/spam reporting address", "", ON_LIST, HARD, Suppress.YES),
         (SENDGRID, Kind.DROPPED, "dropped/invalid", "", "INVALID_EMAIL_ADDRESS", HARD, Suppress.YES),
@@ -237,7 +244,7 @@ LISTED_IP = "554 5.7.1 Client host [192.0.2.44] blocked using dnsbl.example"
         (SES, Kind.BLOCKED, "Transient/AttachmentRejected", "", ATTACHMENT, SOFT, Suppress.NO),
         (SES, Kind.EXPIRED, "Transient/CustomTimeoutExceeded", "", "EXPIRED", SOFT, Suppress.NO),
         (SES, Kind.BOUNCED, "Transient/General", "550 go fish", PASSING, SOFT, Suppress.NO),
-        (SES, Kind.BOUNCED, "Transient/General", "550 5.4.4 Invalid domain", UNAVAILABLE, HARD, Suppress.AFTER_REPEATS),
+        (SES, Kind.BOUNCED, "Transient/General", "550 5.4.4 abracadabra", UNAVAILABLE, HARD, Suppress.AFTER_REPEATS),
         (SES, Kind.BOUNCED, "Undetermined/Undetermined", "", "UNDELIV", SOFT, Suppress.NO),
         (SES, Kind.DROPPED, "Reject", "Bad content", "REJECTED", SOFT, Suppress.NO),
         (SES, Kind.DROPPED, "RenderingFailure", "", "HANDOVER_ERROR", SOFT, Suppress.NO),
@@ -281,12 +288,24 @@ def test_a_word_we_do_not_know_yet_is_unclassified_whatever_comes_with_it():
     ("verdict", "reply", "code", "reason", "retry"),
     [
         ("401", "Maximum credits exceeded", "HANDOVER_ERROR", "quota", Retry.LATER),
-        ("401", "The provided authorization grant is invalid", "HANDOVER_ERROR", "provider_configuration", Retry.AFTER_FIX),
+        (
+            "401",
+            "The provided authorization grant is invalid",
+            "HANDOVER_ERROR",
+            "provider_configuration",
+            Retry.AFTER_FIX,
+        ),
         ("403", "", "HANDOVER_ERROR", "provider_configuration", Retry.AFTER_FIX),
         ("429", "too many requests", "HANDOVER_ERROR", "speeding", Retry.NOW),
         ("503", "", "HANDOVER_ERROR", "systemerror", Retry.NOW),
         ("network", "timed out", "HANDOVER_ERROR", "networkerror", Retry.NOW),
-        ("400", "personalizations.0.to.0.email is no address", "INVALID_EMAIL_ADDRESS", "invalidaddress", Retry.AFTER_FIX),
+        (
+            "400",
+            "personalizations.0.to.0.email is no address",
+            "INVALID_EMAIL_ADDRESS",
+            "invalidaddress",
+            Retry.AFTER_FIX,
+        ),
         ("odd", "", "HANDOVER_ERROR", "", Retry.NOW),
     ],
 )
@@ -301,7 +320,15 @@ def test_a_refused_send_call_is_read_by_the_providers_words(verdict, reply, code
 @pytest.mark.parametrize(
     ("provider", "kind", "verdict", "code", "reason", "retry", "suppress"),
     [
-        ("twilio", Kind.UNDELIVERED, "undelivered/30003", "UNDELIV", "SMS_HANDSET_UNREACHABLE", Retry.LATER, Suppress.AFTER_REPEATS),
+        (
+            "twilio",
+            Kind.UNDELIVERED,
+            "undelivered/30003",
+            "UNDELIV",
+            "SMS_HANDSET_UNREACHABLE",
+            Retry.LATER,
+            Suppress.AFTER_REPEATS,
+        ),
         ("twilio", Kind.UNDELIVERED, "undelivered/30005", "UNDELIV", "SMS_NUMBER_UNKNOWN", Retry.NO, Suppress.YES),
         ("twilio", Kind.UNDELIVERED, "undelivered/30006", "UNDELIV", "SMS_LANDLINE", Retry.NO, Suppress.YES),
         ("twilio", Kind.REJECTED, "undelivered/30007", "REJECTED", "SMS_SPAM_FILTERED", Retry.AFTER_FIX, Suppress.NO),
@@ -314,7 +341,15 @@ def test_a_refused_send_call_is_read_by_the_providers_words(verdict, reply, code
         ("twilio", Kind.UNDELIVERED, "undelivered/39999", "UNDELIV", "undefined", Retry.LATER, Suppress.AFTER_REPEATS),
         ("vonage", Kind.UNDELIVERED, "failed/3", "UNDELIV", "SMS_NUMBER_UNKNOWN", Retry.NO, Suppress.YES),
         ("vonage", Kind.REJECTED, "rejected/6", "REJECTED", "SMS_SPAM_FILTERED", Retry.AFTER_FIX, Suppress.NO),
-        ("vonage", Kind.EXPIRED, "expired/0", "EXPIRED", "SMS_HANDSET_UNREACHABLE", Retry.LATER, Suppress.AFTER_REPEATS),
+        (
+            "vonage",
+            Kind.EXPIRED,
+            "expired/0",
+            "EXPIRED",
+            "SMS_HANDSET_UNREACHABLE",
+            Retry.LATER,
+            Suppress.AFTER_REPEATS,
+        ),
         ("vonage", Kind.FAILED, "rejected/1070", "HANDOVER_ERROR", "SMS_NO_BALANCE", Retry.AFTER_FIX, Suppress.NO),
         ("smpp", Kind.UNDELIVERED, "UNDELIV/1", "UNDELIV", "SMS_NUMBER_UNKNOWN", Retry.NO, Suppress.AFTER_REPEATS),
         ("smpp", Kind.UNDELIVERED, "UNDELIV/777", "UNDELIV", "undefined", Retry.LATER, Suppress.AFTER_REPEATS),

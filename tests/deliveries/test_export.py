@@ -110,7 +110,7 @@ def test_a_row_says_everything_in_the_tenants_time(record, download, sakura):
         "Title": 'Pay, "slip"',
         "Reason code": "BOUNCE_PERMANENT_MAILBOX_UNAVAILABLE",
         "Persistence": "Permanent",
-        "Reason": "userunknown",
+        "Reason": "Address does not exist",
         "Provider": "Amazon SES",
         "Connection": "'=Mail",
         "Sender": "hr@sakura.example",

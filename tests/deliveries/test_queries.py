@@ -45,7 +45,7 @@ def to(recipient, kind=Kind.BOUNCED, minutes=0, **values):
 
 
 def counted(rows, column):
-    return dict(Counter(getattr(row, column) for row in rows))
+    return dict(Counter(getattr(row, column) for row in rows if getattr(row, column)))
 
 
 @given(

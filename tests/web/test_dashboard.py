@@ -72,6 +72,16 @@ def test_the_number_counts_what_failed_and_leads_to_those_rows(viewer, record):
     assert "all but deferred" in listed
 
 
+def test_the_number_is_split_by_channel_since_the_list_is(viewer, record):
+    record(failed(1), failed(2))
+    record(failed(3, Kind.UNDELIVERED, recipient="+819012345678"), channel=Channel.SMS)
+    html = show(viewer)
+    assert re.search(r'class="headline-number" href="[^"]*">(\d+)<', html)[1] == "3"
+    parts = re.findall(r'<li><a href="([^"]*)"><svg[^>]*>.*?</svg> (\w+) (\d+)</a>', html)
+    assert [(label, n) for _url, label, n in parts] == [("Email", "2"), ("SMS", "1")]
+    assert [query_of(url)["channel"] for url, *_rest in parts] == [["email"], ["sms"]]
+
+
 def test_without_failures_the_number_is_neither_a_link_nor_an_alarm(viewer, source):
     html = show(viewer)
     assert re.findall(r'<(\w+) class="headline-number"', html) == ["span"]
@@ -113,7 +123,7 @@ def test_the_most_frequent_causes_and_domains_lead_to_their_rows(viewer, record)
 
 
 @pytest.mark.parametrize(
-    ("hours", "said"), [(1, "Reporting"), (25, "Silent Nothing for more than 24 hours: silence is not health.")]
+    ("hours", "said"), [(1, "Healthy"), (25, "Silent Nothing for more than 24 hours: silence is not health.")]
 )
 def test_a_source_that_is_silent_for_a_day_is_pointed_out(acme, viewer, source, hours, said):
     set_source(acme, last_event_at=timezone.now() - timedelta(hours=hours))
@@ -122,7 +132,7 @@ def test_a_source_that_is_silent_for_a_day_is_pointed_out(acme, viewer, source, 
 
 
 def test_a_source_that_was_never_heard_is_waiting(viewer, source):
-    assert "never Silent Waiting for the first event." in text_of(show(viewer))
+    assert "Billing mail Last event: never Waiting for the first event" in text_of(show(viewer))
 
 
 def test_what_a_provider_says_of_the_account_stands_on_top(acme, viewer, source):
