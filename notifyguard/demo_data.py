@@ -147,6 +147,8 @@ class Maker:
         """Office hours mostly; ``recent`` within the last hours, as what is still being tried must be."""
         if recent:
             return self.now - timedelta(minutes=self.random.randint(5, 1200))
+        if self.random.random() < 0.06:
+            return self.now - timedelta(minutes=self.random.randint(2, 400))
         days = self.random.triangular(0, DAYS, 6)
         return self.now - timedelta(days=days, minutes=self.random.randint(10, 500))
 

@@ -50,9 +50,8 @@ class Command(BaseCommand):
 
 def _tenant(slug: str, name: str, timezone: str, language: str) -> Tenant:
     with tenant_scope(operator_tenant_id()):
-        values = {"name": name, "timezone": timezone, "language": language}
-        tenant: Tenant = Tenant.objects.update_or_create(slug=slug, defaults=values)[0]
-        return tenant
+        tenant: Tenant | None = Tenant.objects.filter(slug=slug).first()
+        return tenant or Tenant.objects.create(slug=slug, name=name, timezone=timezone, language=language)
 
 
 CAST = (
@@ -71,7 +70,8 @@ def _people(*tenants: Tenant) -> None:
         User.objects.filter(id=person.id).update(name=name, language=language)
         for slug, role in roles:
             with tenant_scope(ids[slug]):
-                Membership.objects.update_or_create(user=person, defaults={"role": role})
+                if not Membership.objects.filter(user=person).exists():
+                    Membership(user=person, role=role).save()
 
 
 Post = Callable[[Connection, bytes, Mapping[str, str]], None]
