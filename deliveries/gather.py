@@ -101,11 +101,12 @@ def _identify(report: Reported) -> Found:
     at = event.occurred_at.isoformat()
     reference = event.provider_message_id or event.attempt_ref
     recipient = recipient_key(event.recipient)
+    attempt = f"{source.connection_key}\x1f{reference}\x1f{recipient}"
     if is_timeless(event):
-        identity = digest_hex(source.connection_key, event.provider_event_id)
+        identity = digest_hex(f"{source.connection_key}\x1f{event.provider_event_id}")
     else:
-        identity = digest_hex(source.connection_key, reference, recipient, event.kind, event.verdict, at, event.reply)
-    key = digest_hex(source.connection_key, reference, recipient) if reference else identity
+        identity = digest_hex(f"{attempt}\x1f{event.kind}\x1f{event.verdict}\x1f{at}\x1f{event.reply}")
+    key = digest_hex(attempt) if reference else identity
     weight, order = _rank(source.channel, event.kind, event.verdict)
     orphan = not reference and source.channel == Channel.EMAIL
     return Found(report, identity, key, orphan, at, (weight, event.occurred_at, order, identity))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import NamedTuple
@@ -180,18 +180,34 @@ def _read(raws: list[RawWebhook]) -> Batch:
     batch = Batch()
     for raw in raws:
         row = connections[raw.connection_id]
-        source = _source(raw, row)
-        for index, item in enumerate(_parse(raw, row)):
-            if not isinstance(item, base.Event):
-                _keep_for_later(item, index, raw, batch)
-                continue
-            tenant_id = routes.get((row.id, item.route.lower())) if row.shared else raw.tenant_id
-            if tenant_id is None:
-                batch.quarantined.append(_quarantined(item, index, raw))
-            else:
-                batch.routed_values.add(item.route)
-                batch.reports[tenant_id].append(Reported(item, source, index))
+        if row.shared:
+            _sort_by_route(raw, row, routes, batch)
+        else:
+            _sort_own(raw, row, batch)
     return batch
+
+
+def _sort_own(raw: RawWebhook, row: Connection, batch: Batch) -> None:
+    source, own = _source(raw, row), batch.reports[raw.tenant_id]
+    for index, item in enumerate(_parse(raw, row)):
+        if isinstance(item, base.Event):
+            own.append(Reported(item, source, index))
+        else:
+            _keep_for_later(item, index, raw, batch)
+
+
+def _sort_by_route(
+    raw: RawWebhook, row: Connection, routes: Mapping[tuple[uuid.UUID, str], uuid.UUID], batch: Batch
+) -> None:
+    source = _source(raw, row)
+    for index, item in enumerate(_parse(raw, row)):
+        if not isinstance(item, base.Event):
+            _keep_for_later(item, index, raw, batch)
+        elif tenant_id := routes.get((row.id, item.route.lower())):
+            batch.routed_values.add(item.route)
+            batch.reports[tenant_id].append(Reported(item, source, index))
+        else:
+            batch.quarantined.append(_quarantined(item, index, raw))
 
 
 def _parse(raw: RawWebhook, row: Connection) -> list[base.Parsed]:
@@ -225,7 +241,7 @@ def _source(raw: RawWebhook, row: Connection) -> Source:
 
 
 def _place(raw: RawWebhook, index: int) -> uuid.UUID:
-    return uuid.UUID(digest_hex(raw.id.hex, str(index)))
+    return uuid.UUID(digest_hex(f"{raw.id.hex}\x1f{index}"))
 
 
 def _unparsed(item: base.Unparsed, index: int, raw: RawWebhook) -> UnparsedItem:
@@ -254,7 +270,7 @@ def _quarantined(item: base.Event, index: int, raw: RawWebhook) -> Quarantined:
 
 
 def _connection_event(item: base.ConnectionEvent, raw: RawWebhook) -> ConnectionEvent:
-    identity = digest_hex(raw.connection_id.hex, item.kind, item.occurred_at.isoformat(), item.detail)
+    identity = digest_hex(f"{raw.connection_id.hex}\x1f{item.kind}\x1f{item.occurred_at.isoformat()}\x1f{item.detail}")
     return ConnectionEvent(
         id=uuid.UUID(identity),
         tenant_id=raw.tenant_id,
@@ -282,36 +298,37 @@ def _keep_aside(batch: Batch, raws: list[RawWebhook]) -> None:
             Connection.objects.filter(id=event.connection_id).update(
                 account_status=event.detail[:200], account_status_at=event.occurred_at
             )
-    if batch.routed_values and any(tenant != current_tenant_id() for tenant in batch.reports):
+    if batch.routed_values:
         held = Quarantined.objects.filter(raw_id__in=[raw.id for raw in raws], released_at=None)
         held.filter(route_value__in=batch.routed_values).update(released_at=timezone.now())
 
 
-def _note_last_event(model: type[Connection | Route], key: str, reports: Iterable[Reported]) -> None:
+def _note_last_event(model: type[Connection | Route], key: str, reports: list[Reported]) -> None:
     """Remember when each source last spoke ("silence is not health") and which kinds it has ever sent."""
-    latest: dict[uuid.UUID, datetime] = {}
     kinds: dict[uuid.UUID, set[str]] = defaultdict(set)
-    for report in reports:
-        source = report.source
+    for source, kind in {(report.source, report.event.kind) for report in reports}:
+        kinds[source.connection_id].add(kind)
+    latest: dict[uuid.UUID, datetime] = {}
+    for source in {report.source for report in reports}:
         latest[source.connection_id] = max(source.received_at, latest.get(source.connection_id, source.received_at))
-        kinds[source.connection_id].add(report.event.kind)
-    table = model._meta.db_table
     with connection.cursor() as cursor:
-        for connection_id in sorted(latest):
+        for connection_id, at in sorted(latest.items()):
             cursor.execute(
-                f"UPDATE {table} SET last_event_at = %(at)s WHERE tenant_id = %(tenant)s AND {key} = %(id)s"  # noqa: S608 -- names of ours
-                " AND (last_event_at IS NULL OR last_event_at < %(at)s - %(fresh)s::interval)",
-                {
-                    "at": latest[connection_id],
-                    "tenant": current_tenant_id(),
-                    "id": connection_id,
-                    "fresh": FRESH_ENOUGH,
-                },
+                _LAST_EVENT.format(table=model._meta.db_table, key=key),
+                {"at": at, "tenant": current_tenant_id(), "id": connection_id, "fresh": FRESH_ENOUGH},
             )
             if model is Connection:
-                cursor.execute(
-                    "UPDATE deliveries_connection SET seen_kinds = (SELECT array_agg(DISTINCT kind) FROM"
-                    " unnest(seen_kinds || %(kinds)s::varchar[]) kind)"
-                    " WHERE tenant_id = %(tenant)s AND id = %(id)s AND NOT seen_kinds @> %(kinds)s::varchar[]",
-                    {"kinds": sorted(kinds[connection_id]), "tenant": current_tenant_id(), "id": connection_id},
-                )
+                seen = {"kinds": sorted(kinds[connection_id]), "tenant": current_tenant_id(), "id": connection_id}
+                cursor.execute(_SEEN_KINDS, seen)
+
+
+_LAST_EVENT = """
+UPDATE {table} SET last_event_at = %(at)s WHERE tenant_id = %(tenant)s AND {key} = %(id)s
+    AND (last_event_at IS NULL OR last_event_at < %(at)s - %(fresh)s::interval)
+"""
+
+_SEEN_KINDS = """
+UPDATE deliveries_connection
+SET seen_kinds = (SELECT array_agg(DISTINCT kind) FROM unnest(seen_kinds || %(kinds)s::varchar[]) kind)
+WHERE tenant_id = %(tenant)s AND id = %(id)s AND NOT seen_kinds @> %(kinds)s::varchar[]
+"""

@@ -17,6 +17,6 @@ def uuid7() -> uuid.UUID:
     return uuid.UUID(int=value | 0x7 << 76 | 0x2 << 62)
 
 
-def digest_hex(*parts: str) -> str:
-    """Return 128 bits of the parts as 32 hex digits: the same parts always give the same id."""
-    return blake2b("\x1f".join(parts).encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
+def digest_hex(text: str) -> str:
+    """Return 128 bits of the text's digest as 32 hex digits: the same text always gives the same id."""
+    return blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
