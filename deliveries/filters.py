@@ -116,8 +116,13 @@ def _reason_options() -> Choices:
     return [(reason, reason) for reason in REASONS]
 
 
-def _codes_for(actionable: str) -> list[str]:
-    return [key for key, code in CODES.items() if code.actionable == actionable]
+def _codes_for(answer: str, channel: str | None) -> list[str]:
+    """The codes with that answer to who can act. Those of other channels would only mislead PostgreSQL's estimate."""
+    return [
+        key
+        for key, code in CODES.items()
+        if code.actionable == answer and (channel is None or channel in code.channels)
+    ]
 
 
 def _recipient_forms(text: str) -> list[str]:
@@ -212,7 +217,7 @@ class DeliveryFilter(django_filters.FilterSet):
     )
     actionable = _By(
         forms.ChoiceField,
-        lambda _own, answer: Q(code__in=_codes_for(answer)),
+        lambda own, answer: Q(code__in=_codes_for(answer, own.chosen().get("channel"))),
         label=_("Can you fix it?"),
         choices=_options(words.ACTIONABLES),
         invalid=_("“%(value)s” does not say who can act: use yes, no or partly."),

@@ -17,9 +17,9 @@ from notifyguard.accounts.tenancy import tenant_scope, user_scope
 # What each role may do. Browsing and exporting is everybody's; the rest is named for the act.
 RIGHTS: dict[str, frozenset[str]] = {
     Role.VIEWER: frozenset({"browse"}),
-    Role.MANAGER: frozenset({"browse", "export", "triage"}),
-    Role.SUPPORT: frozenset({"browse", "export", "triage"}),
-    Role.ADMIN: frozenset({"browse", "export", "triage", "configure"}),
+    Role.MANAGER: frozenset({"browse", "export"}),
+    Role.SUPPORT: frozenset({"browse", "export"}),
+    Role.ADMIN: frozenset({"browse", "export", "configure"}),
 }
 
 

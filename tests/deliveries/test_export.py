@@ -126,6 +126,14 @@ def test_a_row_says_everything_in_the_tenants_time(record, download, sakura):
     }
 
 
+def test_headers_and_labels_are_in_the_readers_language(record, download):
+    record(to("taro@example.test"))
+    header, row = cells(download(**{"accept-language": "ja"}))
+    assert header[0] == "エラー日時（Asia/Tokyo）"
+    assert [name for name in header if name.isascii()] == []
+    assert row[header.index("状態")] == "バウンス"
+
+
 def test_explanations_are_in_the_readers_language(record, download):
     record(to("taro@example.test"))
     japanese = "".join(map("".join, cells(download(**{"accept-language": "ja"}))))

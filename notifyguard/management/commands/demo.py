@@ -23,6 +23,7 @@ import psutil
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
+from notifyguard import demo_environment
 from notifyguard.embedded import EmbeddedError, Servers, erase, start, stop
 from notifyguard.embedded.processes import free_port, is_free, open_log, tail
 from notifyguard.embedded.state import HOST
@@ -89,7 +90,7 @@ class Command(BaseCommand):
                 raise CommandError(f"Port {port} is in use. Choose another: make demo PORT={port + 1}")
             environment = os.environ | servers.environment() | _demo_settings(port)
             _finish("migrate", [*MANAGE, "migrate", "--database", "owner", "--noinput", "--skip-checks"], environment)
-            with _children(port, environment) as children:
+            with _children(port, environment) as children, demo_environment.shared(environment):
                 _await_ready(port, children)
                 _seed(port, environment)
                 self._announce(port)
