@@ -55,6 +55,7 @@ def _measures(owner, *, large: bool, only: str | None):  # noqa: ANN001, ANN202 
         found = ingest.measure(owner, events=200_000 if large else 60_000, plain_events=2_000, runs=3)
         yield Measure("ingest_vs_plain", found["ingest_vs_plain"], "×", 20)
         yield Measure("ingest_vs_copy", found["ingest_vs_copy"], "of COPY", 0.70)
+        yield Measure("ingest_two_workers_vs_plain", found["two_workers_vs_plain"], "×", 20)
         yield Measure("ingest_events_per_s", found["ours"], "events/s", 0)
         yield Measure("plain_events_per_s", found["plain"], "events/s", 0)
         yield Measure("copy_events_per_s", found["copy"], "events/s", 0)
@@ -79,11 +80,11 @@ def _measures(owner, *, large: bool, only: str | None):  # noqa: ANN001, ANN202 
 
 def _print(measure: Measure) -> None:
     if not measure.reach:
-        print(f"{measure.name:22} {measure.value:12,.0f} {measure.unit}")
+        print(f"{measure.name:28} {measure.value:12,.0f} {measure.unit}")
         return
     verdict = "met" if measure.met else "not met"
     bound = "at most" if measure.at_most else "at least"
-    print(f"{measure.name:22} {measure.value:12,.2f} {measure.unit:18} reach {bound} {measure.reach:,g}: {verdict}")
+    print(f"{measure.name:28} {measure.value:12,.2f} {measure.unit:18} reach {bound} {measure.reach:,g}: {verdict}")
 
 
 def _as_json(measure: Measure) -> dict[str, object]:

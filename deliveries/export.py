@@ -1,7 +1,4 @@
-"""The error list as CSV or TSV: PostgreSQL writes the rows with COPY, a pipe carries them, nothing is held in memory.
-
-One COPY instead of a million Python rows; measured against the same COPY in psql it is within a few per cent.
-"""
+"""The error list as CSV or TSV: PostgreSQL writes the rows with COPY, a pipe carries them, memory stays flat."""
 
 from __future__ import annotations
 

@@ -7,7 +7,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import structlog
 from django.db import DatabaseError, connection, transaction
@@ -26,6 +26,7 @@ from providers.registry import get_provider
 log = structlog.get_logger(__name__)
 
 BATCH_RAWS = 500
+CLAIM_STEP = 8
 BATCH_BYTES = 256 * 1024  # as stored, deflated: about ten times as much JSON
 # How stale a connection's "last event" may be: refreshing it less often keeps workers off each other's row.
 FRESH_ENOUGH = "5 seconds"
@@ -113,21 +114,32 @@ def _batches_of_ids(tenant_id: uuid.UUID, since: datetime | None) -> Iterator[li
 
 
 def _claim() -> list[RawWebhook]:
-    """Lock the oldest pending rows that no other worker holds, up to about ``BATCH_BYTES``."""
+    """Lock the oldest pending rows that no other worker holds, up to about ``BATCH_BYTES`` and no more than it takes.
+
+    What is locked here another worker passes over, so the rows are taken a few at a time until there are enough.
+    """
+    claimed: list[uuid.UUID] = []
+    size, step = 0, CLAIM_STEP
     with connection.cursor() as cursor:
-        cursor.execute(
-            "SELECT id, length(body) FROM deliveries_rawwebhook WHERE tenant_id = %s AND status = 0"
-            " ORDER BY id LIMIT %s FOR UPDATE SKIP LOCKED",
-            [current_tenant_id(), BATCH_RAWS],
-        )
-        chosen: list[uuid.UUID] = []
-        size = 0
-        for raw_id, length in cursor.fetchall():
-            if chosen and size + length > BATCH_BYTES:
-                break
-            chosen.append(raw_id)
-            size += length
-    return list(RawWebhook.objects.filter(id__in=chosen).order_by("id")) if chosen else []
+        while step > 0:
+            cursor.execute(
+                _CLAIM, {"tenant": current_tenant_id(), "after": claimed[-1] if claimed else _BEFORE_ALL, "step": step}
+            )
+            rows = cursor.fetchall()
+            claimed += [raw_id for raw_id, _length in rows]
+            size += sum(length for _raw_id, length in rows)
+            full = len(rows) < step or size >= BATCH_BYTES
+            step = 0 if full else min((BATCH_BYTES - size) * len(claimed) // size + 1, BATCH_RAWS - len(claimed))
+    return list(RawWebhook.objects.filter(id__in=claimed).order_by("id")) if claimed else []
+
+
+_BEFORE_ALL = uuid.UUID(int=0)
+
+_CLAIM = """
+SELECT id, length(body) FROM deliveries_rawwebhook
+WHERE tenant_id = %(tenant)s AND status = 0 AND id > %(after)s
+ORDER BY id LIMIT %(step)s FOR UPDATE SKIP LOCKED
+"""
 
 
 def _work_one_by_one(tenant_id: uuid.UUID) -> Worked:
@@ -318,7 +330,11 @@ def _note_last_event(model: type[Connection | Route], key: str, reports: list[Re
                 {"at": at, "tenant": current_tenant_id(), "id": connection_id, "fresh": FRESH_ENOUGH},
             )
             if model is Connection:
-                seen = {"kinds": sorted(kinds[connection_id]), "tenant": current_tenant_id(), "id": connection_id}
+                seen: dict[str, Any] = {
+                    "kinds": sorted(kinds[connection_id]),
+                    "tenant": current_tenant_id(),
+                    "id": connection_id,
+                }
                 cursor.execute(_SEEN_KINDS, seen)
 
 

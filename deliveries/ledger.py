@@ -10,7 +10,7 @@ import io
 import uuid
 from collections.abc import Iterable, Mapping
 from datetime import date
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from django.db import connection
 from django.db.backends.utils import CursorWrapper
@@ -31,6 +31,7 @@ from deliveries.gather import (
 )
 
 ORPHAN_WINDOW_DAYS = 7
+COPY_CHUNK = 1 << 20  # characters; the driver's own 8,192 cost as much as building the lines
 
 # SendGrid ends 72 hours of deferrals with a block that names no cause: then the time is the cause.
 GIVEN_UP_AFTER_H = 71
@@ -58,7 +59,7 @@ def record(tenant_id: uuid.UUID, reports: Iterable[Reported]) -> Recorded:
 def _store_events(cursor: CursorWrapper, tenant_id: uuid.UUID, found: Mapping[str, Found]) -> int:
     """Append what the ledger does not hold yet and return how many events that were."""
     cursor.execute(_INCOMING_EVENTS)
-    cursor.copy_expert(f"COPY incoming_event ({EVENT_COLUMNS}) FROM STDIN", _file(event_lines(found.values())))
+    _copy(cursor, f"COPY incoming_event ({EVENT_COLUMNS}) FROM STDIN", event_lines(found.values()))
     if any(is_timeless(one.report.event) for one in found.values()):
         cursor.execute(_KEEP_TIMELESS_ONCE, {"tenant": tenant_id})
     cursor.execute(_STORE_EVENTS, {"tenant": tenant_id})
@@ -71,7 +72,7 @@ def _project(cursor: CursorWrapper, tenant_id: uuid.UUID, found: Mapping[str, Fo
     """Let the deliveries take over what the events say; returns how many changed."""
     deliveries = gather(found.values(), _linked(cursor, tenant_id, found))
     cursor.execute(_INCOMING_DELIVERIES)
-    cursor.copy_expert(f"COPY incoming_delivery ({DELIVERY_COLUMNS}) FROM STDIN", _file(delivery_lines(deliveries)))
+    _copy(cursor, f"COPY incoming_delivery ({DELIVERY_COLUMNS}) FROM STDIN", delivery_lines(deliveries))
     cursor.execute(_PROJECT, {"tenant": tenant_id})
     changed: int = cursor.fetchone()[0]
     if any(one.report.event.kind in (Kind.DEFERRED, Kind.BLOCKED) for one in found.values()):
@@ -90,8 +91,8 @@ def _linked(cursor: CursorWrapper, tenant_id: uuid.UUID, found: Mapping[str, Fou
     return {key.hex: Target(target.hex, attempt) for key, target, attempt in cursor.fetchall()}
 
 
-def _file(lines: Iterable[str]) -> Any:
-    return io.StringIO("".join(lines))
+def _copy(cursor: CursorWrapper, statement: str, lines: Iterable[str]) -> None:
+    cursor.copy_expert(statement, io.StringIO("".join(lines)), size=COPY_CHUNK)
 
 
 _INCOMING_EVENTS = """
@@ -198,22 +199,27 @@ WITH projected AS (
 SELECT count(*) FROM projected
 """
 
+# The subqueries below are written so that they can only be index look-ups: temporary tables have no statistics, and a
+# hash join would read the whole ledger for a handful of rows.
 _COUNT_DEFERRALS = """
-UPDATE deliveries_delivery d SET deferrals = counted.n
-FROM (
-    SELECT i.match_key, count(*) AS n FROM incoming_delivery i
-    JOIN deliveries_event e ON e.tenant_id = %(tenant)s AND e.match_key = i.match_key AND e.kind = 'deferred'
-    WHERE i.first_deferred_at IS NOT NULL GROUP BY i.match_key
-) counted
-WHERE d.tenant_id = %(tenant)s AND d.match_key = counted.match_key AND d.deferrals <> counted.n
+WITH counted AS MATERIALIZED (
+    SELECT i.match_key, (
+        SELECT count(*) FROM deliveries_event e
+        WHERE e.tenant_id = %(tenant)s AND e.match_key = i.match_key AND e.kind = 'deferred') AS n
+    FROM incoming_delivery i WHERE i.first_deferred_at IS NOT NULL
+)
+UPDATE deliveries_delivery d SET deferrals = (SELECT n FROM counted c WHERE c.match_key = d.match_key)
+WHERE d.tenant_id = %(tenant)s AND d.match_key = ANY(ARRAY(SELECT match_key FROM counted))
 """
 
 _EXPIRE_GIVEN_UP = """
 UPDATE deliveries_delivery d
 SET state = 'expired', error_state = 'expired', code = 'EXPIRED', reason = 'expired', persistence = 'soft',
     rule = 'ledger.given-up-after-deferrals'
-FROM incoming_delivery i
-WHERE i.provider = 'sendgrid' AND d.tenant_id = %(tenant)s AND d.match_key = i.match_key AND d.state = 'blocked'
+WHERE d.tenant_id = %(tenant)s AND d.state = 'blocked' AND d.provider = 'sendgrid'
+    AND d.match_key = ANY(ARRAY(
+        SELECT match_key FROM incoming_delivery
+        WHERE provider = 'sendgrid' AND (state = 'blocked' OR first_deferred_at IS NOT NULL)))
     AND d.verdict IN ('blocked/technical', 'blocked/unclassified')
     AND d.occurred_at - d.first_deferred_at >= make_interval(hours => %(hours)s)
 """

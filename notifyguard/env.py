@@ -39,12 +39,16 @@ def env_list(name: str, default: str | None = "") -> list[str]:
     return [part.strip() for part in env(name, default).split(",") if part.strip()]
 
 
+# A batch of webhooks fits into the session's buffers for temporary tables; nothing we ask is worth compiling.
+SESSION = "-c temp_buffers=64MB -c jit=off"
+
+
 def database(url: str) -> dict[str, Any]:
     """Read ``postgresql://user:password@host:port/name?option=value`` into Django's form."""
     parts = urlsplit(url)
     if parts.scheme not in {"postgres", "postgresql"}:
         raise ConfigurationError(f"A database URL must begin with postgresql://, not {parts.scheme}://.")
-    options = dict(parse_qsl(parts.query))
+    options = {"options": SESSION, **dict(parse_qsl(parts.query))}
     return {
         "ENGINE": "django.db.backends.postgresql",
         "NAME": unquote(parts.path.lstrip("/")),

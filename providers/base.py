@@ -141,9 +141,11 @@ class Provider(Protocol):
     @property
     def fields(self) -> tuple[Field, ...]:
         """The settings of a connection, as forms and the ``connect`` command ask for them."""
+
     @property
     def route_keys(self) -> tuple[str, ...]:
         """By what a shared connection can tell tenants apart, e.g. ``custom:<name>``."""
+
     @property
     def kept_headers(self) -> tuple[str, ...]:
         """Headers that ``parse`` needs, in lower case; no others are stored."""

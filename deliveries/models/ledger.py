@@ -107,6 +107,7 @@ class Delivery(TenantOwned):
             _prefix_index("recipient_key", "delivery_recipient"),
             _prefix_index("provider_message_id", "delivery_message"),
             _prefix_index("recipient_key", "delivery_orphan", condition=Q(orphan=True)),
+            _error_index(name="error_newest_of_all"),
             _error_index("channel", name="error_newest"),
             _error_index("channel", "error_state", name="error_by_state"),
             _error_index("channel", "code", name="error_by_code"),
