@@ -31,7 +31,8 @@ COPIED = ("deliveries_event", "deliveries_delivery")
 
 def measure(owner: Link, *, events: int, plain_events: int, runs: int) -> dict[str, list[float]]:
     """Return the figures of each run: events per second of the three ways, and their ratios."""
-    figures: dict[str, list[float]] = {
+    names = ("plain", "ours", "copy", "ingest_vs_plain", "ingest_vs_copy", "two_workers_vs_plain")
+    figures: dict[str, list[float]] = {name: [] for name in names}
         "ours": [],
         "plain": [],
         "copy": [],
