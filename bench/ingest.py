@@ -33,13 +33,6 @@ def measure(owner: Link, *, events: int, plain_events: int, runs: int) -> dict[s
     """Return the figures of each run: events per second of the three ways, and their ratios."""
     names = ("plain", "ours", "copy", "ingest_vs_plain", "ingest_vs_copy", "two_workers_vs_plain")
     figures: dict[str, list[float]] = {name: [] for name in names}
-        "ours": [],
-        "plain": [],
-        "copy": [],
-        "ingest_vs_plain": [],
-        "ingest_vs_copy": [],
-        "two_workers_vs_plain": [],
-    }
     for run in range(runs):
         plain = _plain_rate(owner, plain_events, seed=run)
         ours, copied = _our_rate(owner, events, seed=run)
