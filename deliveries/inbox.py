@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import traceback
 import uuid
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import structlog
-from django.db import DatabaseError, connection, transaction
+from django.db import InterfaceError, OperationalError, connection, transaction
 from django.utils import timezone
 
 from deliveries import ledger
@@ -25,6 +27,8 @@ from providers.registry import get_provider
 
 log = structlog.get_logger(__name__)
 
+# Deadlocks, lost connections, a server shutting down: nothing is wrong with the webhooks, try again.
+TRANSIENT = (OperationalError, InterfaceError)
 BATCH_RAWS = 500
 CLAIM_STEP = 8
 BATCH_BYTES = 256 * 1024  # as stored, deflated: about ten times as much JSON
@@ -77,10 +81,10 @@ def work(tenant_id: uuid.UUID) -> Worked:
     try:
         with tenant_scope(tenant_id):
             return _work_rows(_claim())
-    except DatabaseError:
+    except TRANSIENT:
         raise
-    except Exception:
-        log.exception("inbox.batch_failed", tenant_id=str(tenant_id))
+    except Exception as error:  # noqa: BLE001 -- whatever it is, it is one webhook's fault and is written on it
+        log.warning("inbox.batch_failed", tenant_id=str(tenant_id), error=_name(error))
         return _work_one_by_one(tenant_id)
 
 
@@ -149,15 +153,20 @@ def _work_one_by_one(tenant_id: uuid.UUID) -> Worked:
             try:
                 with transaction.atomic():
                     total += _work_rows([raw])
-            except DatabaseError:
+            except TRANSIENT:
                 raise
-            except Exception as error:
-                log.exception("inbox.webhook_failed", raw_id=str(raw.id))
-                # The kind of error only: its text may quote an address or a secret.
-                note = f"{type(error).__name__}: this webhook could not be worked; it is kept and can be replayed."
+            except Exception as error:  # noqa: BLE001 -- as above
+                log.error("inbox.webhook_failed", raw_id=str(raw.id), error=_name(error))  # noqa: TRY400 -- see _name
+                note = f"{_name(error)}: this webhook could not be worked. It is kept and can be tried again."
                 RawWebhook.objects.filter(id=raw.id).update(status=RawStatus.FAILED, error=note)
                 total += Worked(1, 0, 0, 1, 0)
     return total
+
+
+def _name(error: Exception) -> str:
+    """The kind of an error and where it happened; its text may quote an address, so it goes nowhere."""
+    last = traceback.extract_tb(error.__traceback__)[-1]
+    return f"{type(error).__name__} in {Path(last.filename).name}:{last.lineno}"
 
 
 def _work_rows(raws: list[RawWebhook]) -> Worked:

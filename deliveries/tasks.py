@@ -7,7 +7,7 @@ import uuid
 
 import structlog
 from celery import shared_task
-from django.db import DatabaseError, connection
+from django.db import connection
 
 from deliveries import inbox, partitions, retention, subscriptions, tallies
 from deliveries.tell import forget_told, tell_workers
@@ -69,7 +69,7 @@ def _work_through_deadlocks(tenant_id: uuid.UUID) -> inbox.Worked:
     for pause_s in (0.05, 0.2, 0.5):
         try:
             return inbox.work(tenant_id)
-        except DatabaseError:
+        except inbox.TRANSIENT:
             log.warning("inbox.batch_repeated", tenant_id=str(tenant_id))
             connection.close_if_unusable_or_obsolete()
             time.sleep(pause_s)

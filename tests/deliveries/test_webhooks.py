@@ -121,6 +121,18 @@ def test_a_signed_body_that_is_not_json_is_kept_and_shown(acme, source):
     assert rows(acme, RawWebhook)[0].status == RawStatus.DONE
 
 
+def test_a_webhook_that_cannot_be_worked_is_set_aside_and_the_others_go_on(acme, source):
+    other = connect_sendgrid(acme)
+    post(other, json.dumps([bounce(1)]).encode())
+    post(source, json.dumps([bounce(2)]).encode())
+    with tenant_scope(acme.id):
+        Connection.objects.filter(id=other.id).update(provider="discontinued")
+    assert work(acme) == inbox.Worked(raws=2, new_events=1, changed=1, failed=1, confirmations=0)
+    assert sorted(row.status for row in rows(acme, RawWebhook)) == [RawStatus.DONE, RawStatus.FAILED]
+    (failed,) = (row for row in rows(acme, RawWebhook) if row.status == RawStatus.FAILED)
+    assert failed.error.startswith("KeyError in ") and "example.test" not in failed.error
+
+
 def test_replay_from_the_raw_inbox_changes_nothing_the_second_time(acme, source):
     post(source, json.dumps([bounce(n) for n in range(5)]).encode())
     work(acme)
