@@ -96,8 +96,7 @@ PAGES += [
 ]
 
 
-@pytest.mark.parametrize("slug", ["acme", "sakura"])
-@pytest.mark.parametrize("width", [390, 1440])
+@pytest.mark.parametrize(("slug", "width"), [("acme", 1440), ("sakura", 390)])
 def test_no_page_has_a_serious_accessibility_violation_or_scrolls_sideways(page, log_in, slug, width):
     page.set_viewport_size({"width": width, "height": 900})
     log_in(slug)
