@@ -5,11 +5,13 @@ from __future__ import annotations
 import zoneinfo
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, tzinfo
+from functools import cache
 from typing import Any
 
 from django import template
 from django.http import HttpRequest
 from django.template import Context
+from django.template.loader import render_to_string
 from django.templatetags.static import static
 from django.urls import reverse
 from django.utils import timezone
@@ -17,8 +19,8 @@ from django.utils.formats import date_format
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.timesince import timesince, timeuntil
+from django.utils.translation import get_language, gettext_lazy, pgettext
 from django.utils.translation import gettext as _
-from django.utils.translation import gettext_lazy, pgettext
 
 from deliveries import words
 from deliveries.enums import Actionable, Channel, Kind, Persistence, State
@@ -54,15 +56,23 @@ class NavItem:
 
 
 @register.simple_tag
+@cache
 def icon(name: str) -> SafeString:
     """Draw an icon of ``static/img/icons.svg``; the word beside it carries the meaning."""
     markup = '<svg class="icon" aria-hidden="true" focusable="false"><use href="{}#{}"></use></svg>'
     return format_html(markup, static("img/icons.svg"), name)
 
 
-@register.inclusion_tag("components/state.html")
-def state_badge(state: str) -> dict[str, Any]:
-    return {"word": words.STATES[State(state)], "icon_name": state, "tone": TONES[State(state)]}
+@register.simple_tag
+def state_badge(state: str) -> SafeString:
+    """Show a state by word, icon and colour."""
+    return _state_badge(State(state), get_language())
+
+
+@cache  # a list shows dozens, of eleven kinds in two languages
+def _state_badge(state: State, _language: str) -> SafeString:
+    shown = {"word": words.STATES[state], "icon_name": state.value, "tone": TONES[state]}
+    return render_to_string("components/state.html", shown)
 
 
 @register.filter
