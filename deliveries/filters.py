@@ -9,7 +9,9 @@ from typing import Any, Literal
 import django_filters
 from django import forms
 from django.core.validators import EMPTY_VALUES, MaxValueValidator, MinValueValidator
-from django.db.models import BooleanField, F, Func, Q, QuerySet, Value
+from django.db.models import BooleanField, F, Func, Q, QuerySet, TextField, Value
+from django.db.models.functions import Concat
+from django.db.models.lookups import In
 from django.http import HttpRequest, QueryDict
 from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy as _
@@ -125,6 +127,17 @@ def _codes_for(answer: str, channel: str | None) -> list[str]:
     ]
 
 
+def _any_code(codes: list[str]) -> Q:
+    """SQL for "one of these codes" that reads the list newest first and stops when the page is full.
+
+    Many rows have one of them. Given the bare column, PostgreSQL goes by the index on codes instead, fetches all
+    of those rows and sorts them (60 ms for 19,000); the concatenation keeps it from that.
+    """
+    if len(codes) == 1:
+        return Q(code=codes[0])
+    return Q(In(Concat(F("code"), Value(""), output_field=TextField()), codes))
+
+
 def _recipient_forms(text: str) -> list[str]:
     """The forms under which a recipient may be stored; in a URL a number's plus sign often arrives as a space."""
     key = recipient_key(text)
@@ -217,7 +230,7 @@ class DeliveryFilter(django_filters.FilterSet):
     )
     actionable = _By(
         forms.ChoiceField,
-        lambda own, answer: Q(code__in=_codes_for(answer, own.chosen().get("channel"))),
+        lambda own, answer: _any_code(_codes_for(answer, own.chosen().get("channel"))),
         label=_("Can you fix it?"),
         choices=_options(words.ACTIONABLES),
         invalid=_("“%(value)s” does not say who can act: use yes, no or partly."),

@@ -6,7 +6,6 @@ from django.db import models
 from django.db.models import Q
 from django.utils import timezone
 
-from deliveries.enums import State
 from notifyguard.accounts.tenancy import TenantOwned
 from notifyguard.ids import uuid7
 
@@ -121,11 +120,6 @@ class Delivery(TenantOwned):
     @property
     def is_open(self) -> bool:
         return self.error_state is not None
-
-    @property
-    def has_verdict(self) -> bool:
-        """An accepted notice without a later word is neither delivered nor failed: "no verdict yet"."""
-        return self.state != State.ACCEPTED
 
 
 class DeliveryLink(TenantOwned):
