@@ -6,7 +6,7 @@ What is asked first, and why, is written down in docs/classification.md.
 from __future__ import annotations
 
 from functools import cache
-from typing import Final
+from typing import Final, Protocol
 
 import msgspec
 
@@ -15,7 +15,7 @@ from deliveries.enums import Channel, Kind, Persistence, Retry, Suppress
 from deliveries.rules import RULES_VERSION, Rule
 from deliveries.rules.index import by_enhanced_code, by_kind, by_smtp_code, by_verdict, fits, text_rules
 
-__all__ = ["NO_VERDICT", "RULES_VERSION", "Report", "Verdict", "classify"]
+__all__ = ["NO_VERDICT", "RULES_VERSION", "Report", "Verdict", "classify", "report_of"]
 
 _UNTROUBLED: Final = frozenset({Kind.ACCEPTED, Kind.DELIVERED, Kind.ENGAGED, Kind.RESUBSCRIBED})
 # These say all there is to say, whatever words come with them.
@@ -33,6 +33,34 @@ class Report(msgspec.Struct, frozen=True, gc=False):
     smtp_code: str = ""
     enhanced_code: str = ""
     reply: str = ""
+
+
+class Reportable(Protocol):
+    """An event as the provider's module reads it, or as the ledger keeps it."""
+
+    @property
+    def kind(self) -> str: ...
+    @property
+    def verdict(self) -> str: ...
+    @property
+    def smtp_code(self) -> str: ...
+    @property
+    def enhanced_code(self) -> str: ...
+    @property
+    def reply(self) -> str: ...
+
+
+def report_of(event: Reportable, *, channel: Channel, provider: str) -> Report:
+    """Return what an event says, as ``classify`` takes it."""
+    return Report(
+        channel=channel,
+        provider=provider,
+        kind=Kind(event.kind),
+        verdict=event.verdict,
+        smtp_code=event.smtp_code,
+        enhanced_code=event.enhanced_code,
+        reply=event.reply,
+    )
 
 
 class Verdict(msgspec.Struct, frozen=True, gc=False):

@@ -9,7 +9,7 @@ from datetime import datetime
 from functools import lru_cache
 from typing import NamedTuple
 
-from deliveries.classify import RULES_VERSION, Report, classify
+from deliveries.classify import RULES_VERSION, classify, report_of
 from deliveries.enums import Channel, Kind
 from deliveries.state import STATES, error_state, rank
 from notifyguard.ids import digest_hex, uuid7
@@ -18,7 +18,7 @@ from providers.base import Event
 REPLY_LIMIT = 4000
 
 
-class Source:
+class Origin:
     """Where a report came from: one raw webhook of one connection. ``columns`` is its share of a ledger line."""
 
     __slots__ = (
@@ -49,7 +49,7 @@ class Reported(NamedTuple):
     """An event with its place in the raw inbox."""
 
     event: Event
-    source: Source
+    origin: Origin
     raw_index: int
 
 
@@ -97,18 +97,18 @@ def _identify(report: Reported) -> Found:
     or new on a retry in real payloads. An event without a message id (SendGrid's asynchronous bounces) stands for
     itself, an orphan, until a delivery to the same address is found (ledger.link_orphans).
     """
-    event, source, _ = report
+    event, origin, _ = report
     at = event.occurred_at.isoformat()
     reference = event.provider_message_id or event.attempt_ref
     recipient = recipient_key(event.recipient)
-    attempt = f"{source.connection_key}\x1f{reference}\x1f{recipient}"
+    attempt = f"{origin.connection_key}\x1f{reference}\x1f{recipient}"
     if is_timeless(event):
-        identity = digest_hex(f"{source.connection_key}\x1f{event.provider_event_id}")
+        identity = digest_hex(f"{origin.connection_key}\x1f{event.provider_event_id}")
     else:
         identity = digest_hex(f"{attempt}\x1f{event.kind}\x1f{event.verdict}\x1f{at}\x1f{event.reply}")
     key = digest_hex(attempt) if reference else identity
-    weight, order = _rank(source.channel, event.kind, event.verdict)
-    orphan = not reference and source.channel == Channel.EMAIL
+    weight, order = _rank(origin.channel, event.kind, event.verdict)
+    orphan = not reference and origin.channel == Channel.EMAIL
     return Found(report, identity, key, orphan, at, (weight, event.occurred_at, order, identity))
 
 
@@ -173,7 +173,7 @@ _FAILING = frozenset(kind for kind in Kind if error_state(kind))
 def event_lines(found: Iterable[Found]) -> Iterator[str]:
     """Lines of COPY's text format, columns as in ``EVENT_COLUMNS``."""
     for report, identity, key, _, at, _ in found:
-        event, source, index = report
+        event, origin, index = report
         texts = _escaped(
             event.verdict[:120],
             event.recipient[:320],
@@ -184,7 +184,7 @@ def event_lines(found: Iterable[Found]) -> Iterator[str]:
             event.provider_message_id[:200],
         )
         until = _time(event.deferred_until)
-        yield f"{identity}\t{key}\t{at}\t{index}\t{event.kind}\t{until}\t{texts}\t{source.columns}\n"
+        yield f"{identity}\t{key}\t{at}\t{index}\t{event.kind}\t{until}\t{texts}\t{origin.columns}\n"
 
 
 def delivery_lines(deliveries: Mapping[str, Gathered]) -> Iterator[str]:
@@ -195,7 +195,7 @@ def delivery_lines(deliveries: Mapping[str, Gathered]) -> Iterator[str]:
 
 def _delivery_line(delivery_id: str, key: str, gathered: Gathered) -> str:
     report, identity, _, orphan, at, precedence = gathered.deciding
-    event, source, _ = report
+    event, origin, _ = report
     weight, _, order, _ = precedence
     recipient = event.recipient[:320]
     texts = _escaped(
@@ -211,12 +211,12 @@ def _delivery_line(delivery_id: str, key: str, gathered: Gathered) -> str:
         event.smtp_code[:3],
         event.enhanced_code[:12],
     )
-    verdict = _verdict_columns(event, source, at) if event.kind in _FAILING else _NOT_ON_THE_LIST
+    verdict = _verdict_columns(event, origin, at) if event.kind in _FAILING else _NOT_ON_THE_LIST
     return (
-        f"{delivery_id}\t{key}\t{source.channel}\t{source.provider}\t{source.connection_key}\t{orphan}\t"
+        f"{delivery_id}\t{key}\t{origin.channel}\t{origin.provider}\t{origin.connection_key}\t{orphan}\t"
         f"{gathered.first_at.isoformat()}\t{_time(gathered.first_deferred_at)}\t{_time(gathered.deferred_until)}\t"
         f"{gathered.attempt}\t{weight}\t{order}\t{identity}\t{event.kind}\t{STATES[event.kind]}\t"
-        f"{at}\t{source.received_text}\t{texts}\t{verdict}\n"
+        f"{at}\t{origin.received_text}\t{texts}\t{verdict}\n"
     )
 
 
@@ -225,18 +225,8 @@ def _delivery_ids() -> Iterator[str]:
     return (f"{number:032x}" for number in itertools.count(uuid7().int))
 
 
-def _verdict_columns(event: Event, source: Source, at: str) -> str:
-    verdict = classify(
-        Report(
-            channel=source.channel,
-            provider=source.provider,
-            kind=event.kind,
-            verdict=event.verdict,
-            smtp_code=event.smtp_code,
-            enhanced_code=event.enhanced_code,
-            reply=event.reply,
-        )
-    )
+def _verdict_columns(event: Event, origin: Origin, at: str) -> str:
+    verdict = classify(report_of(event, channel=origin.channel, provider=origin.provider))
     return (
         f"{STATES[event.kind]}\t{at}\t{verdict.code}\t{verdict.reason}\t{verdict.persistence or _NULL}\t"
         f"{verdict.rule}\t{RULES_VERSION}"

@@ -18,7 +18,7 @@ from django.utils import timezone
 from deliveries import ledger
 from deliveries.connections import config_of
 from deliveries.enums import RawStatus
-from deliveries.gather import Reported, Source
+from deliveries.gather import Origin, Reported
 from deliveries.models import Connection, ConnectionEvent, Quarantined, RawWebhook, Route, UnparsedItem
 from notifyguard.accounts.tenancy import current_tenant_id, tenant_scope
 from notifyguard.ids import digest_hex
@@ -209,10 +209,10 @@ def _read(raws: list[RawWebhook]) -> Batch:
 
 
 def _sort_own(raw: RawWebhook, row: Connection, batch: Batch) -> None:
-    source, own = _source(raw, row), batch.reports[raw.tenant_id]
+    origin, own = _origin(raw, row), batch.reports[raw.tenant_id]
     for index, item in enumerate(_parse(raw, row)):
         if isinstance(item, base.Event):
-            own.append(Reported(item, source, index))
+            own.append(Reported(item, origin, index))
         else:
             _keep_for_later(item, index, raw, batch)
 
@@ -220,13 +220,13 @@ def _sort_own(raw: RawWebhook, row: Connection, batch: Batch) -> None:
 def _sort_by_route(
     raw: RawWebhook, row: Connection, routes: Mapping[tuple[uuid.UUID, str], uuid.UUID], batch: Batch
 ) -> None:
-    source = _source(raw, row)
+    origin = _origin(raw, row)
     for index, item in enumerate(_parse(raw, row)):
         if not isinstance(item, base.Event):
             _keep_for_later(item, index, raw, batch)
         elif tenant_id := routes.get((row.id, item.route.lower())):
             batch.routed_values.add(item.route)
-            batch.reports[tenant_id].append(Reported(item, source, index))
+            batch.reports[tenant_id].append(Reported(item, origin, index))
         else:
             batch.quarantined.append(_quarantined(item, index, raw))
 
@@ -251,8 +251,8 @@ def _keep_for_later(item: base.ConnectionEvent | base.Unparsed, index: int, raw:
         batch.connection_events.append(_connection_event(item, raw))
 
 
-def _source(raw: RawWebhook, row: Connection) -> Source:
-    return Source(
+def _origin(raw: RawWebhook, row: Connection) -> Origin:
+    return Origin(
         connection_id=row.id,
         provider=row.provider,
         channel=get_provider(row.provider).channel,
@@ -327,11 +327,11 @@ def _keep_aside(batch: Batch, raws: list[RawWebhook]) -> None:
 def _note_last_event(model: type[Connection | Route], key: str, reports: list[Reported]) -> None:
     """Remember when each source last spoke ("silence is not health") and which kinds it has ever sent."""
     kinds: dict[uuid.UUID, set[str]] = defaultdict(set)
-    for source, kind in {(report.source, report.event.kind) for report in reports}:
-        kinds[source.connection_id].add(kind)
+    for origin, kind in {(report.origin, report.event.kind) for report in reports}:
+        kinds[origin.connection_id].add(kind)
     latest: dict[uuid.UUID, datetime] = {}
-    for source in {report.source for report in reports}:
-        latest[source.connection_id] = max(source.received_at, latest.get(source.connection_id, source.received_at))
+    for origin in {report.origin for report in reports}:
+        latest[origin.connection_id] = max(origin.received_at, latest.get(origin.connection_id, origin.received_at))
     with connection.cursor() as cursor:
         for connection_id, at in sorted(latest.items()):
             cursor.execute(

@@ -13,7 +13,7 @@ from django.db import connection as database
 from django.db.models import QuerySet
 from django.utils import timezone
 
-from deliveries.classify import Report, Verdict, classify
+from deliveries.classify import Verdict, classify, report_of
 from deliveries.enums import OPEN_STATES, Channel, Kind, State
 from deliveries.models import Connection, Delivery, DeliveryLink, Event, Route, UnparsedItem
 from deliveries.state import error_state
@@ -105,15 +105,7 @@ def timeline(row: Delivery) -> list[TimelineEntry]:
 
 def _entry(row: Delivery, event: Event) -> TimelineEntry:
     kind = Kind(event.kind)
-    report = Report(
-        channel=Channel(row.channel),
-        provider=row.provider,
-        kind=kind,
-        verdict=event.verdict,
-        smtp_code=event.smtp_code,
-        enhanced_code=event.enhanced_code,
-        reply=event.reply,
-    )
+    report = report_of(event, channel=Channel(row.channel), provider=row.provider)
     return TimelineEntry(event, kind, classify(report) if error_state(kind) else None)
 
 

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 from deliveries.connections import create_connection
 from deliveries.enums import Channel, Kind
-from deliveries.gather import Reported, Source
+from deliveries.gather import Origin, Reported
 from deliveries.models import Connection
 from notifyguard.accounts.audit import COMMAND_LINE
 from notifyguard.accounts.models import Tenant
@@ -31,14 +31,14 @@ def event(kind: Kind = Kind.BOUNCED, minutes: float = 0, **values) -> Event:
 
 
 def reported(*events: Event, connection: Connection, channel: Channel = Channel.EMAIL) -> list[Reported]:
-    source = Source(
+    origin = Origin(
         connection_id=connection.id,
         provider=connection.provider,
         channel=channel,
         raw_id=uuid7(),
         received_at=AT + timedelta(minutes=1),
     )
-    return [Reported(item, source, index) for index, item in enumerate(events)]
+    return [Reported(item, origin, index) for index, item in enumerate(events)]
 
 
 SECRETS = {

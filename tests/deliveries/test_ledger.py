@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from deliveries import ledger
 from deliveries.enums import Channel, Kind, State
-from deliveries.gather import Source, identify
+from deliveries.gather import Origin, identify
 from deliveries.models import Delivery, DeliveryLink, Event
 from deliveries.queries import tab_counts
 from deliveries.state import Fact, decide, rank
@@ -165,7 +165,7 @@ def test_three_days_of_deferrals_ended_by_a_vague_block_are_an_expiry(record, ac
     with tenant_scope(acme.id):
         source = connect(acme, "smpp", name="as sendgrid")
         for one in source_events:
-            rows = [row._replace(source=as_sendgrid(row.source)) for row in reported(one, connection=source)]
+            rows = [row._replace(origin=as_sendgrid(row.origin)) for row in reported(one, connection=source)]
             ledger.record(acme.id, rows)
     row = only_delivery(acme)
     assert (row.state, row.error_state, row.code, row.persistence) == ("expired", "expired", "EXPIRED", "soft")
@@ -192,13 +192,13 @@ def test_any_order_with_any_duplicates_ends_in_the_state_of_the_pure_function(ac
         transaction.set_rollback(True)
 
 
-def as_sendgrid(source):
-    return Source(
-        connection_id=source.connection_id,
+def as_sendgrid(origin):
+    return Origin(
+        connection_id=origin.connection_id,
         provider="sendgrid",
-        channel=source.channel,
-        raw_id=source.raw_id,
-        received_at=source.received_at,
+        channel=origin.channel,
+        raw_id=origin.raw_id,
+        received_at=origin.received_at,
     )
 
 
