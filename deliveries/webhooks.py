@@ -16,7 +16,7 @@ from deliveries.connections import config_of, find_by_token, note_rejection, ten
 from deliveries.models import Connection
 from deliveries.tell import tell_workers
 from notifyguard.accounts.tenancy import tenant_scope
-from providers.base import CannotVerifyError, Provider, Request, VerificationError
+from providers.base import QUERY_HEADER, CannotVerifyError, Provider, Request, VerificationError
 from providers.registry import PROVIDERS
 
 log = structlog.get_logger(__name__)
@@ -89,6 +89,7 @@ def as_arrived(request: HttpRequest) -> Request:
     """Return the request as bytes, under its public URL. A GET's query stands in for the body that it lacks."""
     body = request.META.get("QUERY_STRING", "").encode() if request.method == "GET" else request.body
     headers = {name.lower(): value for name, value in request.headers.items()}
+    headers[QUERY_HEADER] = request.META.get("QUERY_STRING", "")
     if request.method == "GET":
         headers["content-type"] = "application/x-www-form-urlencoded"
     return Request(

@@ -13,6 +13,9 @@ from typing import Protocol
 
 import msgspec
 
+# The query of a call's URL, as one more header: for ``parse``, which sees no URL. Never taken from the caller.
+QUERY_HEADER = "x-notifyguard-query"
+
 
 class Channel(StrEnum):
     """How a notice travels; one tab of the Notification Error List each."""

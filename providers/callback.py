@@ -113,9 +113,9 @@ def time_of(item: Item, name: str, received_at: datetime) -> datetime | None:
 
 
 def attempt_of(item: Item, name: str) -> str:
-    """Return the reference if it is an attempt of ours, else an empty string."""
+    """Return the id in the reference if that is an attempt of ours, else an empty string."""
     reference = text(item, name)
-    return reference if reference.startswith(ATTEMPT_PREFIX) else ""
+    return reference.removeprefix(ATTEMPT_PREFIX) if reference.startswith(ATTEMPT_PREFIX) else ""
 
 
 def secrets_of(config: ConnectionConfig) -> tuple[str, ...]:

@@ -129,7 +129,7 @@ def _report(item: Item, config: ConnectionConfig, bot_id: str, received_at: date
     user_id, channel_id, notice_id = address(item, "user_id"), address(item, "channel_id"), text(item, "notice_id")
     if not (user_id or channel_id):
         raise UnreadableError("is neither a callback nor a report: it has no user_id and no channel_id")
-    kind, verdict, reply = _finding(item, config)
+    kind, verdict, reply = read_answer(item, config.settings.get("domains", ""))
     sent_at = time_of(item, "sent_at", received_at)
     return Event(
         kind=kind,
@@ -145,8 +145,11 @@ def _report(item: Item, config: ConnectionConfig, bot_id: str, received_at: date
     )
 
 
-def _finding(item: Item, config: ConnectionConfig) -> tuple[Kind, str, str]:
-    """Return kind, verdict and the API's words. Raises ``UnreadableError`` for a status that is none."""
+def read_answer(item: Item, domains: str) -> tuple[Kind, str, str]:
+    """Return kind, verdict and the API's words of an answer to a send, in the form of a report on it.
+
+    ``domains`` are the organisation's, separated by commas. Raises ``UnreadableError`` for a status that is none.
+    """
     code, description = word(item, "code").upper(), text(item, "description", limit=payload.RAW_LIMIT)
     status, failure = word(item, "status"), word(item, "error")
     token_error, token_words = _token_error(item)
@@ -161,10 +164,10 @@ def _finding(item: Item, config: ConnectionConfig) -> tuple[Kind, str, str]:
     reply = _joined(status, code, description)
     if status.startswith("2"):
         return Kind.ACCEPTED, _joined(status, code), reply
-    return Kind.FAILED, _joined(status, code, *_flags(item, status, f"{code} {description}", config)), reply
+    return Kind.FAILED, _joined(status, code, *_flags(item, status, f"{code} {description}", domains)), reply
 
 
-def _flags(item: Item, status: str, words: str, config: ConnectionConfig) -> list[str]:
+def _flags(item: Item, status: str, words: str, domains: str) -> list[str]:
     """Return what the answer's header and words say beyond its status and code, in a fixed order."""
     user_id = address(item, "user_id")
     words = _ADDRESS.sub("", words)
@@ -172,18 +175,18 @@ def _flags(item: Item, status: str, words: str, config: ConnectionConfig) -> lis
     found = {
         "+scope": "insufficient_scope" in challenge or (status in ("401", "403") and bool(_SCOPE.search(words))),
         "+daily": bool(_DAILY.search(words)),
-        "+foreign": _is_foreign(user_id, config),
-        "+room": not user_id or bool(_ROOM.search(words)),
+        "+foreign": is_foreign(user_id, domains),
+        "+room": (not user_id and bool(address(item, "channel_id"))) or bool(_ROOM.search(words)),
         "+domain": bool(_DOMAIN.search(words)),
         "+bot": bool(_BOT.search(words)),
     }
     return [flag for flag, applies in found.items() if applies]
 
 
-def _is_foreign(user_id: str, config: ConnectionConfig) -> bool:
+def is_foreign(user_id: str, domains: str) -> bool:
     """Tell whether a login ID is of a domain that is not the organisation's. Of a resource ID it can't be known."""
     domain = user_id.rpartition("@")[2].lower() if "@" in user_id else ""
-    own = _domains(config.settings.get("domains", ""))
+    own = _domains(domains)
     return bool(domain and own) and domain not in own
 
 

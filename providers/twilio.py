@@ -11,7 +11,17 @@ from urllib.parse import parse_qs, urlsplit
 
 from twilio.request_validator import HMAC_SHA1, HMAC_SHA256, RequestValidator, get_signature_algorithm  # type: ignore[import-untyped]
 
-from providers.base import Channel, ConnectionConfig, Event, Field, Kind, Parsed, Request, VerificationError
+from providers.base import (
+    QUERY_HEADER,
+    Channel,
+    ConnectionConfig,
+    Event,
+    Field,
+    Kind,
+    Parsed,
+    Request,
+    VerificationError,
+)
 from providers.callback import (
     Item,
     address,
@@ -24,11 +34,13 @@ from providers.callback import (
     text,
     word,
 )
-from providers.payload import RAW_LIMIT, UnreadableError
+from providers.payload import KEY_LIMIT, RAW_LIMIT, UnreadableError
 from providers.phone import to_e164
 
 SIGNATURE_HEADER = "x-twilio-signature"
 SETTINGS_HEADER = "x-twilio-webhooks-signature-settings"
+# Twilio echoes nothing of a send but the query of its callback URL, which is signed with the rest of it.
+ATTEMPT_PARAMETER = "ng_attempt"
 
 _WORDS = {
     "queued": Kind.ACCEPTED,
@@ -92,7 +104,7 @@ class Twilio:
         ),
     )
     route_keys = ("account", "sender")
-    kept_headers = ("content-type", "i-twilio-idempotency-token")
+    kept_headers = ("content-type", "i-twilio-idempotency-token", QUERY_HEADER)
 
     def verify(self, request: Request, config: ConnectionConfig) -> None:
         """Check the signature over the public URL and the parameters, or over the URL with the hash of a JSON body.
@@ -116,7 +128,8 @@ class Twilio:
         self, body: bytes, headers: Mapping[str, str], config: ConnectionConfig, received_at: datetime
     ) -> list[Parsed]:
         """Read one callback. It carries no time, so the event's identity is message, status and error code."""
-        return read_items(body, headers, lambda item: _event(item, config, received_at))
+        reference = parse_qs(headers.get(QUERY_HEADER, "")).get(ATTEMPT_PARAMETER, [""])[0][:KEY_LIMIT]
+        return read_items(body, headers, lambda item: _event(item, config, received_at, reference))
 
     def missing_event_kinds(self, seen: frozenset[Kind]) -> tuple[Kind, ...]:
         """A connection that reports anything also reports deliveries: every status goes to the same URL."""
@@ -151,7 +164,7 @@ def _check_account(request: Request, config: ConnectionConfig) -> None:
         raise VerificationError("account_wrong", "The callback belongs to another Twilio account.")
 
 
-def _event(item: Item, config: ConnectionConfig, received_at: datetime) -> Event:
+def _event(item: Item, config: ConnectionConfig, received_at: datetime, reference: str) -> Event:
     sid = text(item, "MessageSid", "SmsSid")
     status = word(item, "MessageStatus", "SmsStatus").lower()
     recipient = address(item, "To")
@@ -170,6 +183,7 @@ def _event(item: Item, config: ConnectionConfig, received_at: datetime) -> Event
         reply=text(item, "ErrorMessage", "ChannelStatusMessage", limit=RAW_LIMIT),
         provider_event_id=f"~{sid}/{status}/{code}",
         provider_message_id=sid,
+        attempt_ref=text(item, ATTEMPT_PARAMETER) or reference,
         sender=address(item, "From"),
         route=_route(item, config),
     )

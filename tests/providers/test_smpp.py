@@ -106,7 +106,7 @@ def test_a_receipt_of_fields_becomes_one_event_with_all_it_says():
         verdict="UNDELIV/1",
         provider_event_id="0123456789/UNDELIV/1",
         provider_message_id="0123456789",
-        attempt_ref="ng-77",
+        attempt_ref="77",
         sender="NOTIFY",
         title="Your certificate is ready",
     )
@@ -291,7 +291,7 @@ def test_one_bad_item_leaves_its_batch_alone():
 
 def test_an_attempt_of_ours_stands_in_for_a_missing_message_id():
     event = only(id="")
-    assert (event.provider_message_id, event.attempt_ref) == ("", "ng-77")
+    assert (event.provider_message_id, event.attempt_ref) == ("", "77")
 
 
 @pytest.mark.parametrize(

@@ -239,6 +239,12 @@ def test_each_status_word_has_its_kind(status, kind):
     assert (event.kind, event.verdict) == (kind, f"{status.lower()}/")
 
 
+def test_the_attempt_is_read_from_the_query_of_the_callback_url():
+    headers = {"content-type": FORM, "x-notifyguard-query": "ng_attempt=0123abcd"}
+    (event,) = PROVIDER.parse(urlencode(PARAMS).encode(), headers, CONFIG, RECEIVED_AT)
+    assert event.attempt_ref == "0123abcd"
+
+
 @pytest.mark.parametrize(
     ("params", "reason"),
     [
