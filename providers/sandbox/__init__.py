@@ -1,1 +1,1 @@
-"""Plays the providers' side: makes keys and signs webhooks as they would, for tests, the demo and scripts outside."""
+"""Plays the providers' side for tests, the demo and the bench: makes keys, signs webhooks, and serves their APIs."""
