@@ -9,13 +9,14 @@ from datetime import datetime
 from functools import lru_cache
 from typing import NamedTuple
 
-from deliveries.classify import RULES_VERSION, classify, report_of
+from deliveries.classify import RULES_VERSION, Verdict, classify, report_of
 from deliveries.enums import Channel, Kind
-from deliveries.state import STATES, error_state, rank
+from deliveries.state import STATES, deciding_attempt, error_state, rank
 from notifyguard.ids import digest_hex, uuid7
 from providers.base import Event
 
 REPLY_LIMIT = 4000
+OWN_REPORT = -1  # the place in the inbox of what we report ourselves
 
 
 class Origin:
@@ -67,8 +68,10 @@ class Found(NamedTuple):
     identity: str
     match_key: str
     orphan: bool
+    recipient_key: str
     at: str
     precedence: tuple[int, datetime, int, str]
+    verdict: Verdict | None  # on failures, and on what concerns the recipient's consent
 
 
 def recipient_key(recipient: str) -> str:
@@ -81,16 +84,33 @@ def is_timeless(event: Event) -> bool:
     return event.provider_event_id[:1] == "~"
 
 
+def attempt_key(connection_id: uuid.UUID, reference: str, recipient: str) -> str:
+    """Return the match key of one attempt: by what its reports are known, as 32 hex digits.
+
+    ``reference`` is our own attempt's id where the provider echoes it, else the provider's message id.
+    """
+    return digest_hex(f"{connection_id.hex}\x1f{reference}\x1f{recipient_key(recipient)}")
+
+
 def identify(reports: Iterable[Reported]) -> dict[str, Found]:
     """Return the reports by identity; of two equal ones the first is kept."""
     found: dict[str, Found] = {}
+    match_keys = _MatchKeys()
     for report in reports:
-        one = _identify(report)
+        one = _identify(report, match_keys)
         found.setdefault(one.identity, one)
     return found
 
 
-def _identify(report: Reported) -> Found:
+class _MatchKeys(dict[str, str]):
+    """What identifies an attempt → its digest: most attempts are spoken of more than once in a batch."""
+
+    def __missing__(self, attempt: str) -> str:
+        key = self[attempt] = digest_hex(attempt)
+        return key
+
+
+def _identify(report: Reported, match_keys: _MatchKeys) -> Found:
     """Name the event and the attempt that it speaks of.
 
     The provider's own event id is no part of an event's identity: it is missing, repeated across different events,
@@ -99,17 +119,22 @@ def _identify(report: Reported) -> Found:
     """
     event, origin, _ = report
     at = event.occurred_at.isoformat()
-    reference = event.provider_message_id or event.attempt_ref
+    reference = event.attempt_ref or event.provider_message_id
     recipient = recipient_key(event.recipient)
     attempt = f"{origin.connection_key}\x1f{reference}\x1f{recipient}"
     if is_timeless(event):
         identity = digest_hex(f"{origin.connection_key}\x1f{event.provider_event_id}")
     else:
         identity = digest_hex(f"{attempt}\x1f{event.kind}\x1f{event.verdict}\x1f{at}\x1f{event.reply}")
-    key = digest_hex(attempt) if reference else identity
+    key = match_keys[attempt] if reference else identity
     weight, order = _rank(origin.channel, event.kind, event.verdict)
     orphan = not reference and origin.channel == Channel.EMAIL
-    return Found(report, identity, key, orphan, at, (weight, event.occurred_at, order, identity))
+    verdict = _verdict(event, origin) if event.kind in _CLASSIFIED else None
+    return Found(report, identity, key, orphan, recipient, at, (weight, event.occurred_at, order, identity), verdict)
+
+
+def _verdict(event: Event, origin: Origin) -> Verdict:
+    return classify(report_of(event, channel=origin.channel, provider=origin.provider))
 
 
 _rank = lru_cache(maxsize=4096)(rank)
@@ -118,11 +143,10 @@ _rank = lru_cache(maxsize=4096)(rank)
 class Gathered:
     """What the reports on one delivery say together: the deciding one, and what adds up."""
 
-    __slots__ = ("attempt", "deciding", "deferred_until", "first_at", "first_deferred_at", "sender", "title")
+    __slots__ = ("attempt", "deciding", "deferred_until", "first", "first_deferred_at", "sender", "title")
 
     def __init__(self, found: Found, attempt: int) -> None:
-        self.deciding, self.attempt = found, attempt
-        self.first_at = found.report.event.occurred_at
+        self.deciding, self.attempt, self.first = found, attempt, found
         self.first_deferred_at: datetime | None = None
         self.deferred_until: datetime | None = None
         self.title = self.sender = ""
@@ -131,7 +155,8 @@ class Gathered:
         event = found.report.event
         if (attempt, found.precedence) > (self.attempt, self.deciding.precedence):
             self.deciding, self.attempt = found, attempt
-        self.first_at = min(self.first_at, event.occurred_at)
+        if event.occurred_at < self.first.report.event.occurred_at:
+            self.first = found
         if event.kind is Kind.DEFERRED:
             self.first_deferred_at = min(self.first_deferred_at or event.occurred_at, event.occurred_at)
         if event.deferred_until:
@@ -145,7 +170,8 @@ def gather(found: Iterable[Found], linked: Mapping[str, Target]) -> dict[str, Ga
     """Return what the reports say of each delivery, by the delivery's match key."""
     deliveries: dict[str, Gathered] = {}
     for one in found:
-        key, attempt = linked.get(one.match_key, (one.match_key, 1))
+        key, number = linked.get(one.match_key, (one.match_key, 1))
+        attempt = deciding_attempt(number, one.precedence[0])
         gathered = deliveries.get(key)
         if gathered is None:
             gathered = deliveries[key] = Gathered(one, attempt)
@@ -168,11 +194,12 @@ DELIVERY_COLUMNS = (
 _NULL = "\\N"
 _NOT_ON_THE_LIST = "\t".join([_NULL] * 7)
 _FAILING = frozenset(kind for kind in Kind if error_state(kind))
+_CLASSIFIED = _FAILING | {Kind.UNSUBSCRIBED, Kind.RESUBSCRIBED}
 
 
 def event_lines(found: Iterable[Found]) -> Iterator[str]:
     """Lines of COPY's text format, columns as in ``EVENT_COLUMNS``."""
-    for report, identity, key, _, at, _ in found:
+    for report, identity, key, _, _, at, _, _ in found:
         event, origin, index = report
         texts = _escaped(
             event.verdict[:120],
@@ -194,29 +221,29 @@ def delivery_lines(deliveries: Mapping[str, Gathered]) -> Iterator[str]:
 
 
 def _delivery_line(delivery_id: str, key: str, gathered: Gathered) -> str:
-    report, identity, _, orphan, at, precedence = gathered.deciding
+    report, identity, _, orphan, key_of_recipient, at, precedence, verdict = gathered.deciding
     event, origin, _ = report
     weight, _, order, _ = precedence
-    recipient = event.recipient[:320]
+    title = gathered.title[:500]
     texts = _escaped(
-        recipient,
-        recipient_key(recipient),
-        recipient.rpartition("@")[2].lower()[:255] if "@" in recipient else "",
+        event.recipient[:320],
+        key_of_recipient,
+        key_of_recipient.rpartition("@")[2][:255] if "@" in key_of_recipient else "",
         event.provider_message_id[:200],
         gathered.sender[:320],
-        gathered.title[:500],
-        gathered.title[:500].lower(),
+        title,
+        title.lower(),
         event.verdict[:120],
         event.reply[:REPLY_LIMIT],
         event.smtp_code[:3],
         event.enhanced_code[:12],
     )
-    verdict = _verdict_columns(event, origin, at) if event.kind in _FAILING else _NOT_ON_THE_LIST
+    failure = _verdict_columns(event, verdict, at) if verdict and event.kind in _FAILING else _NOT_ON_THE_LIST
     return (
         f"{delivery_id}\t{key}\t{origin.channel}\t{origin.provider}\t{origin.connection_key}\t{orphan}\t"
-        f"{gathered.first_at.isoformat()}\t{_time(gathered.first_deferred_at)}\t{_time(gathered.deferred_until)}\t"
+        f"{gathered.first.at}\t{_time(gathered.first_deferred_at)}\t{_time(gathered.deferred_until)}\t"
         f"{gathered.attempt}\t{weight}\t{order}\t{identity}\t{event.kind}\t{STATES[event.kind]}\t"
-        f"{at}\t{origin.received_text}\t{texts}\t{verdict}\n"
+        f"{at}\t{origin.received_text}\t{texts}\t{failure}\n"
     )
 
 
@@ -225,8 +252,7 @@ def _delivery_ids() -> Iterator[str]:
     return (f"{number:032x}" for number in itertools.count(uuid7().int))
 
 
-def _verdict_columns(event: Event, origin: Origin, at: str) -> str:
-    verdict = classify(report_of(event, channel=origin.channel, provider=origin.provider))
+def _verdict_columns(event: Event, verdict: Verdict, at: str) -> str:
     return (
         f"{STATES[event.kind]}\t{at}\t{verdict.code}\t{verdict.reason}\t{verdict.persistence or _NULL}\t"
         f"{verdict.rule}\t{RULES_VERSION}"

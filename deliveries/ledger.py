@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import io
 import uuid
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import date
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from django.db import connection
 from django.db.backends.utils import CursorWrapper
@@ -29,6 +29,7 @@ from deliveries.gather import (
     identify,
     is_timeless,
 )
+from deliveries.state import UNDERWAY
 
 ORPHAN_WINDOW_DAYS = 7
 COPY_CHUNK = 1 << 20  # characters; the driver's own 8,192 cost as much as building the lines
@@ -38,22 +39,23 @@ GIVEN_UP_AFTER_H = 71
 
 
 class Recorded(NamedTuple):
-    """What became of a batch: how many events were new, and how many deliveries they changed."""
+    """What became of a batch: how many events were new, how many deliveries they changed, and what they said."""
 
     new_events: int
     changed: int
+    found: Collection[Found]
 
 
 def record(tenant_id: uuid.UUID, reports: Iterable[Reported]) -> Recorded:
     """Write a batch of one tenant, inside its scope. Safe to repeat: the second time changes nothing."""
     found = identify(reports)
     if not found:
-        return Recorded(0, 0)
+        return Recorded(0, 0, ())
     partitions.ensure({date(at.year, at.month, 1) for at in (one.report.event.occurred_at for one in found.values())})
     with connection.cursor() as cursor:
         new_events = _store_events(cursor, tenant_id, found)
         changed = _project(cursor, tenant_id, found) if new_events else 0
-    return Recorded(new_events, changed)
+    return Recorded(new_events, changed, found.values())
 
 
 def _store_events(cursor: CursorWrapper, tenant_id: uuid.UUID, found: Mapping[str, Found]) -> int:
@@ -81,6 +83,29 @@ def _project(cursor: CursorWrapper, tenant_id: uuid.UUID, found: Mapping[str, Fo
     cursor.execute(_LINK_ORPHANS, {"tenant": tenant_id, "days": ORPHAN_WINDOW_DAYS})
     cursor.execute("TRUNCATE incoming_delivery")
     return changed
+
+
+class Link(NamedTuple):
+    """A further match key of a delivery: one of its attempts under the name that reports of it will have."""
+
+    match_key: str
+    delivery_id: uuid.UUID
+    attempt: int
+
+
+def link(tenant_id: uuid.UUID, links: Sequence[Link]) -> None:
+    """Let reports under these match keys count for these deliveries, also those that came before. In the scope."""
+    if not links:
+        return
+    values: dict[str, Any] = {
+        "tenant": tenant_id,
+        "keys": [one.match_key for one in links],
+        "deliveries": [str(one.delivery_id) for one in links],
+        "attempts": [one.attempt for one in links],
+    }
+    with connection.cursor() as cursor:
+        cursor.execute(_LINK, values)
+        cursor.execute(_JOIN_STRAYS, values)
 
 
 def _linked(cursor: CursorWrapper, tenant_id: uuid.UUID, found: Mapping[str, Found]) -> dict[str, Target]:
@@ -167,6 +192,12 @@ _DECIDED = [
     "rules_version",
     "occurred_at",
     "received_at",
+    "channel",
+    "provider",
+    "connection_id",
+    "recipient",
+    "recipient_key",
+    "domain",
 ]
 
 
@@ -179,6 +210,8 @@ def _take_over(new: str) -> str:
     """SQL assignments by which delivery ``d`` takes over what ``new`` decides and gathers what adds up."""
     decided = ",\n".join(f"{name} = CASE WHEN {_greater(new)} THEN {new}.{name} ELSE d.{name} END" for name in _DECIDED)
     return f"""{decided},
+        provider_message_id = coalesce(nullif(CASE WHEN {_greater(new)} THEN {new}.provider_message_id ELSE '' END, ''),
+            nullif(d.provider_message_id, ''), {new}.provider_message_id),
         first_at = least(d.first_at, {new}.first_at),
         first_deferred_at = least(d.first_deferred_at, {new}.first_deferred_at),
         deferred_until = greatest(d.deferred_until, {new}.deferred_until),
@@ -224,10 +257,30 @@ WHERE d.tenant_id = %(tenant)s AND d.state = 'blocked' AND d.provider = 'sendgri
     AND d.occurred_at - d.first_deferred_at >= make_interval(hours => %(hours)s)
 """
 
+# Deliveries that turn out to be attempts at others leave, and those take over what they had. ``pairs`` names both.
+_JOIN = f"""
+gone AS (
+    DELETE FROM deliveries_delivery o USING pairs p
+    WHERE o.tenant_id = %(tenant)s AND o.id = p.gone_id
+    RETURNING o.id, o.match_key, p.delivery_id, p.attempt AS number,
+        CASE WHEN p.attempt > 1 AND o.rank <= {UNDERWAY} THEN 0 ELSE p.attempt END AS attempt,
+        o.first_at, o.first_deferred_at, o.deferred_until, o.title, o.title_key, o.sender, o.provider_message_id,
+        {", ".join(f"o.{name}" for name in _DECIDED[1:])}
+), linked AS (
+    INSERT INTO deliveries_deliverylink (tenant_id, id, match_key, delivery_id, attempt, created_at)
+    SELECT %(tenant)s, id, match_key, delivery_id, number, received_at FROM gone ON CONFLICT DO NOTHING
+), greatest_gone AS (
+    SELECT DISTINCT ON (delivery_id) * FROM gone
+    ORDER BY delivery_id, attempt DESC, rank DESC, occurred_at DESC, rank_order DESC, event_id DESC
+)
+UPDATE deliveries_delivery d SET {_take_over("new")}
+FROM greatest_gone new WHERE d.tenant_id = %(tenant)s AND d.id = new.delivery_id
+"""
+
 # Both directions: an orphan of this batch to an older delivery, and an older orphan to a delivery of this batch.
 _LINK_ORPHANS = f"""
 WITH pairs AS MATERIALIZED (
-    SELECT DISTINCT ON (o.id) o.id AS orphan_id, found.id AS delivery_id, found.attempt
+    SELECT DISTINCT ON (o.id) o.id AS gone_id, found.id AS delivery_id, found.attempt
     FROM (SELECT DISTINCT recipient_key FROM incoming_delivery) i
     JOIN deliveries_delivery o ON o.tenant_id = %(tenant)s AND o.orphan AND o.recipient_key = i.recipient_key
     CROSS JOIN LATERAL (
@@ -236,18 +289,21 @@ WITH pairs AS MATERIALIZED (
             AND NOT c.orphan AND c.first_at <= o.first_at AND c.first_at > o.first_at - make_interval(days => %(days)s)
         ORDER BY c.first_at DESC, c.id DESC LIMIT 1
     ) found
-), gone AS (
-    DELETE FROM deliveries_delivery o USING pairs p
-    WHERE o.tenant_id = %(tenant)s AND o.id = p.orphan_id
-    RETURNING o.id, o.match_key, p.delivery_id, p.attempt, o.first_at, o.first_deferred_at, o.deferred_until,
-        o.title, o.title_key, o.sender, {", ".join(f"o.{name}" for name in _DECIDED[1:])}
-), linked AS (
-    INSERT INTO deliveries_deliverylink (tenant_id, id, match_key, delivery_id, attempt, created_at)
-    SELECT %(tenant)s, id, match_key, delivery_id, attempt, received_at FROM gone
-), greatest_gone AS (
-    SELECT DISTINCT ON (delivery_id) * FROM gone
-    ORDER BY delivery_id, rank DESC, occurred_at DESC, rank_order DESC, event_id DESC
-)
-UPDATE deliveries_delivery d SET {_take_over("new")}
-FROM greatest_gone new WHERE d.tenant_id = %(tenant)s AND d.id = new.delivery_id
+), {_JOIN}
+"""
+
+_LINK = """
+INSERT INTO deliveries_deliverylink (tenant_id, id, match_key, delivery_id, attempt, created_at)
+SELECT %(tenant)s, gen_random_uuid(), match_key, delivery_id, attempt, now()
+FROM unnest(%(keys)s::uuid[], %(deliveries)s::uuid[], %(attempts)s::smallint[]) l (match_key, delivery_id, attempt)
+ON CONFLICT DO NOTHING
+"""
+
+# Reports that came before the link made a delivery of their own.
+_JOIN_STRAYS = f"""
+WITH pairs AS MATERIALIZED (
+    SELECT o.id AS gone_id, l.delivery_id, l.attempt
+    FROM unnest(%(keys)s::uuid[], %(deliveries)s::uuid[], %(attempts)s::smallint[]) l (match_key, delivery_id, attempt)
+    JOIN deliveries_delivery o ON o.tenant_id = %(tenant)s AND o.match_key = l.match_key AND o.id <> l.delivery_id
+), {_JOIN}
 """

@@ -34,10 +34,10 @@ STATES: dict[Kind, State] = {
     Kind.UNKNOWN: State.ACCEPTED,
 }
 
-_ASIDE, _UNDERWAY, _WAITING, _WEAK, _FINAL, _COMPLAINT = range(6)
+_ASIDE, UNDERWAY, _WAITING, _WEAK, _FINAL, _COMPLAINT = range(6)
 
 _RANKS: dict[Kind, int] = {
-    Kind.ACCEPTED: _UNDERWAY,
+    Kind.ACCEPTED: UNDERWAY,
     Kind.NO_RECEIPT: _WAITING,
     Kind.DEFERRED: _WAITING,
     Kind.CANCELED: _WEAK,
@@ -56,6 +56,9 @@ _RANKS: dict[Kind, int] = {
 # Between two final words of the same second the failure wins: an asynchronous bounce after "250 OK" is real.
 _ORDER = {kind: number for number, kind in enumerate([Kind.DELIVERED, *(k for k in Kind if k != Kind.DELIVERED)])}
 
+# Our own event for a call that left and was never answered.
+NO_ANSWER = "check/NO_ANSWER"
+
 # SES reports out-of-office replies in these words, and they come after the delivery.
 _MAY_BE_AUTOMATIC_REPLY = "Transient/General"
 
@@ -63,11 +66,18 @@ _MAY_BE_AUTOMATIC_REPLY = "Transient/General"
 def rank(channel: Channel, kind: Kind, verdict: str) -> tuple[int, int]:
     """Return (rank, order at equal time) of an event; a higher rank decides whatever the time."""
     weight = _RANKS.get(kind, _ASIDE)
+    if verdict.startswith(NO_ANSWER):
+        weight = _ASIDE  # it may have left: whatever the provider says of it knows better
     if weight == _FINAL and _outranked_by_delivery(channel, kind, verdict):
         weight = _WEAK
     elif channel == Channel.LINEWORKS and kind == Kind.ACCEPTED:
         weight = _WEAK  # no receipt ever follows: a later 201 for the same notice ends the failure before it
     return weight, _ORDER[kind]
+
+
+def deciding_attempt(attempt: int, weight: int) -> int:
+    """Return the attempt as which an event counts: handing over again ends no failure, only a verdict on it does."""
+    return attempt if attempt == 1 or weight > UNDERWAY else 0
 
 
 def _outranked_by_delivery(channel: Channel, kind: Kind, verdict: str) -> bool:
@@ -78,7 +88,10 @@ def _outranked_by_delivery(channel: Channel, kind: Kind, verdict: str) -> bool:
 
 
 class Fact(NamedTuple):
-    """What the state needs of one event, in the order in which events are compared."""
+    """What the state needs of one event, in the order in which events are compared.
+
+    ``attempt`` is that of ``deciding_attempt``.
+    """
 
     attempt: int
     rank: int

@@ -27,6 +27,8 @@ class Connection(TenantOwned):
     token = models.CharField(max_length=64)
     secrets_sealed = models.BinaryField()
     settings = models.JSONField(default=dict)
+    sending_sealed = models.BinaryField(null=True)  # the sender's fields; None: nothing is sent through it
+    send_order = models.SmallIntegerField(default=0)  # of several of a channel the least is used first
     shared = models.BooleanField(default=False)
     route_by = models.CharField(max_length=64, blank=True)
     created_at = models.DateTimeField(default=timezone.now)

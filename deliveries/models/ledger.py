@@ -6,6 +6,7 @@ from django.db import models
 from django.db.models import Q
 from django.utils import timezone
 
+from deliveries.models.indexes import prefix_index
 from notifyguard.accounts.tenancy import TenantOwned
 from notifyguard.ids import uuid7
 
@@ -15,12 +16,6 @@ ON_THE_LIST = Q(error_state__isnull=False)
 def _error_index(*fields: str, name: str) -> models.Index:
     """An index over the error list only, newest first: 95 % of deliveries arrive and never touch it."""
     return models.Index(fields=["tenant", *fields, "-failed_at", "-id"], name=name, condition=ON_THE_LIST)
-
-
-def _prefix_index(field: str, name: str, condition: Q | None = None) -> models.Index:
-    """An index for equality and prefix search; under row-level security nothing else can use one (LIKE leaks)."""
-    operators = ["uuid_ops", "varchar_pattern_ops"]
-    return models.Index(fields=["tenant", field], name=name, opclasses=operators, condition=condition)
 
 
 class Event(TenantOwned):
@@ -71,6 +66,9 @@ class Delivery(TenantOwned):
     title = models.CharField(max_length=500)
     title_key = models.CharField(max_length=500)
     name = models.CharField(max_length=200, default="")  # the person's, once a contact is known
+    contact_id = models.UUIDField(null=True)
+    notice_id = models.UUIDField(null=True)
+    attempts = models.SmallIntegerField(default=1, db_default=1)  # hand-overs so far, the first included
 
     first_at = models.DateTimeField()
     received_at = models.DateTimeField()
@@ -103,9 +101,9 @@ class Delivery(TenantOwned):
         constraints = [models.UniqueConstraint(fields=["tenant", "match_key"], name="delivery_match_key_once")]
         indexes = [
             models.Index(fields=["tenant", "-first_at", "-id"], name="delivery_newest"),
-            _prefix_index("recipient_key", "delivery_recipient"),
-            _prefix_index("provider_message_id", "delivery_message"),
-            _prefix_index("recipient_key", "delivery_orphan", condition=Q(orphan=True)),
+            prefix_index("recipient_key", "delivery_recipient"),
+            prefix_index("provider_message_id", "delivery_message"),
+            prefix_index("recipient_key", "delivery_orphan", condition=Q(orphan=True)),
             _error_index(name="error_newest_of_all"),
             _error_index("channel", name="error_newest"),
             _error_index("channel", "error_state", name="error_by_state"),
@@ -113,8 +111,19 @@ class Delivery(TenantOwned):
             _error_index("channel", "reason", name="error_by_reason"),
             _error_index("domain", name="error_by_domain"),
             _error_index("connection_id", name="error_by_connection"),
-            _prefix_index("title_key", "error_by_title", condition=ON_THE_LIST),
-            _prefix_index("name", "error_by_name", condition=ON_THE_LIST),
+            prefix_index("title_key", "error_by_title", condition=ON_THE_LIST),
+            prefix_index("name", "error_by_name", condition=ON_THE_LIST),
+            models.Index(fields=["tenant", "-first_at", "-id"], name="delivery_waiting", condition=Q(state="queued")),
+            prefix_index("title_key", "delivery_by_title", condition=~Q(title_key="")),
+            prefix_index("name", "delivery_by_name", condition=~Q(name="")),
+            models.Index(
+                fields=["tenant", "contact_id", "-first_at"],
+                name="delivery_of_contact",
+                condition=Q(contact_id__isnull=False),
+            ),
+            models.Index(
+                fields=["tenant", "notice_id"], name="delivery_of_notice", condition=Q(notice_id__isnull=False)
+            ),
         ]
 
     @property

@@ -40,6 +40,10 @@ class Tenant(models.Model):
     name = models.CharField(max_length=200)
     timezone = models.CharField(max_length=64, default="UTC", validators=[valid_timezone])
     language = models.CharField(max_length=8, default="en")
+    body_days = models.PositiveSmallIntegerField(default=30)  # how long the text of a notice is kept
+    region = models.CharField(max_length=2, default="JP")  # the country of numbers written without one
+    sms_price = models.DecimalField(max_digits=8, decimal_places=4, null=True, blank=True)  # of one part
+    sms_currency = models.CharField(max_length=3, blank=True)
     created_at = models.DateTimeField(default=now)
 
     def __str__(self) -> str:

@@ -14,12 +14,12 @@ from notifyguard.accounts.audit import Actor
 from notifyguard.accounts.models import Membership, Role, Tenant
 from notifyguard.accounts.tenancy import tenant_scope, user_scope
 
-# What each role may do. Browsing and exporting is everybody's; the rest is named for the act.
+# What each role may do. Browsing is everybody's; the rest is named for the act.
 RIGHTS: dict[str, frozenset[str]] = {
     Role.VIEWER: frozenset({"browse"}),
-    Role.MANAGER: frozenset({"browse", "export"}),
-    Role.SUPPORT: frozenset({"browse", "export"}),
-    Role.ADMIN: frozenset({"browse", "export", "configure"}),
+    Role.MANAGER: frozenset({"browse", "export", "correct", "send"}),
+    Role.SUPPORT: frozenset({"browse", "export", "correct", "send", "clear"}),
+    Role.ADMIN: frozenset({"browse", "export", "correct", "send", "configure"}),
 }
 
 

@@ -1,6 +1,9 @@
-"""Organisations: finding one by its slug, creating one, changing its name, time zone and language."""
+"""Organisations: finding one by its slug, creating one, changing its settings."""
 
 from __future__ import annotations
+
+from decimal import Decimal
+from typing import Any
 
 from django.core.exceptions import ValidationError
 
@@ -8,7 +11,7 @@ from notifyguard.accounts import audit
 from notifyguard.accounts.models import Tenant, operator_tenant_id
 from notifyguard.accounts.tenancy import tenant_scope
 
-CHANGEABLE = ("name", "timezone", "language")
+CHANGEABLE = ("name", "timezone", "language", "body_days", "region", "sms_price", "sms_currency")
 
 
 class TenantError(ValueError):
@@ -42,10 +45,14 @@ def create_tenant(*, slug: str, name: str, timezone: str, language: str, actor: 
     return tenant
 
 
-def change_tenant(tenant: Tenant, *, name: str, timezone: str, language: str, actor: audit.Actor) -> bool:
-    """Change the scope's tenant; returns whether its days are others now, so that tallies need a recount."""
+def change_tenant(tenant: Tenant, *, actor: audit.Actor, **values: Any) -> bool:
+    """Change the scope's tenant; returns whether its days are others now, so that tallies need a recount.
+
+    ``values`` are some or all of ``CHANGEABLE``.
+    """
     before = _as_audited(tenant)
-    tenant.name, tenant.timezone, tenant.language = name.strip(), timezone, language
+    for field in CHANGEABLE:
+        setattr(tenant, field, values.get(field, getattr(tenant, field)))
     after = _as_audited(tenant)
     if after != before:
         tenant.save(update_fields=CHANGEABLE)
@@ -67,4 +74,11 @@ def _some_slugs() -> str:
 
 
 def _as_audited(tenant: Tenant) -> dict[str, str]:
-    return {field: getattr(tenant, field) for field in CHANGEABLE}
+    return {field: _text(getattr(tenant, field)) for field in CHANGEABLE}
+
+
+def _text(value: object) -> str:
+    """A price as the column keeps it, so that 3 and 3.0000 are the same."""
+    if isinstance(value, Decimal):
+        return f"{value:.4f}"
+    return "" if value is None else str(value)

@@ -49,7 +49,7 @@ def all_values(tenant) -> dict:
 
 
 def test_a_bounce_makes_an_open_delivery_with_its_reason(record, acme):
-    assert record(event(Kind.BOUNCED)) == (1, 1)
+    assert record(event(Kind.BOUNCED))[:2] == (1, 1)
     row = only_delivery(acme)
     assert (row.state, row.error_state, row.code, row.persistence) == (
         "bounced",
@@ -69,7 +69,7 @@ def test_the_same_batch_again_changes_nothing(record, acme):
     history = [event(Kind.ACCEPTED), event(Kind.DEFERRED, 1), event(Kind.DEFERRED, 2), event(Kind.BOUNCED, 3)]
     record(*history)
     before = all_values(acme)
-    assert record(*reversed(history), *history) == (0, 0)
+    assert record(*reversed(history), *history)[:2] == (0, 0)
     assert all_values(acme) == before
 
 
