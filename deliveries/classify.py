@@ -20,6 +20,7 @@ __all__ = ["NO_VERDICT", "RULES_VERSION", "Report", "Verdict", "classify", "repo
 _UNTROUBLED: Final = frozenset({Kind.ACCEPTED, Kind.DELIVERED, Kind.ENGAGED, Kind.RESUBSCRIBED})
 # These say all there is to say, whatever words come with them.
 _PLAIN: Final = frozenset({Kind.SPAM_REPORT, Kind.UNSUBSCRIBED, Kind.CANCELED, Kind.NO_RECEIPT, Kind.UNKNOWN})
+_OF_OURS: Final = "check/"  # found before sending (deliveries/checks.py); no provider said anything
 _PROVISIONAL_CODES: Final = frozenset({"BOUNCE_TRANSIENT_MBX_FULL", "UNDELIV"})
 
 
@@ -91,6 +92,9 @@ def classify(report: Report) -> Verdict:
 
 
 def _weigh(report: Report) -> Verdict:
+    if report.verdict.startswith(_OF_OURS):
+        found = by_verdict("checks", report.verdict)[0]
+        return _meaning(found) if found else NOT_UNDERSTOOD
     if report.channel == Channel.EMAIL and report.kind not in _PLAIN:
         return _refused_call(report) if report.kind == Kind.FAILED else _email(report)
     # LINE WORKS has no codes for most causes: its rules read the words as well.

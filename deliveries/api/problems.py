@@ -34,9 +34,16 @@ class BadParameters(exceptions.APIException):
 
     status_code = HTTPStatus.BAD_REQUEST
 
-    def __init__(self, errors: Mapping[str, Sequence[str]]) -> None:
-        super().__init__(_("Some parameters are not valid; nothing was looked up."))
+    def __init__(self, errors: Mapping[str, Sequence[str]], detail: str = "") -> None:
+        super().__init__(detail or _("Some parameters are not valid; nothing was looked up."))
         self.errors = {name: [str(message) for message in messages] for name, messages in errors.items()}
+
+
+class BadBody(BadParameters):
+    """400: ``errors`` says for each field of the request's body what is wrong with it and what to do."""
+
+    def __init__(self, errors: Mapping[str, Sequence[str]]) -> None:
+        super().__init__(errors, _("The request is not valid; nothing was changed."))
 
 
 def problem_response(error: Exception, context: Mapping[str, Any]) -> Response:

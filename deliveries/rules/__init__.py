@@ -16,7 +16,7 @@ from deliveries.codes import CODES, REASONS
 from deliveries.enums import Channel, Kind, Persistence, Retry, Suppress
 from deliveries.rules.text import fold
 
-RULES_VERSION: Final = 2
+RULES_VERSION: Final = 3
 
 FAMILIES: Final = (
     "email_replies",
@@ -28,6 +28,7 @@ FAMILIES: Final = (
     "twilio",
     "vonage",
     "smpp",
+    "checks",
     "kinds",
 )
 _WORD: Final = re.compile(r"<(\w+)>")

@@ -24,7 +24,7 @@ _NOT_LETTERS: Final = re.compile(rb"\\.|\[\^[^\]]*\]|\{[\d,]*\}")
 _OPTIONAL: Final = re.compile(rb"(?:[a-z0_]|\[[a-z]+\])[?*]")
 _RUNS: Final = re.compile(rb"(?:[a-z0_]|\[[a-z]+\])+")
 _CLASS: Final = re.compile(rb"\[[a-z]+\]")
-_WITH_VERDICTS: Final = frozenset({"sendgrid", "ses", "lineworks", "twilio", "vonage", "smpp", "email_send"})
+_WITH_VERDICTS: Final = frozenset({"sendgrid", "ses", "lineworks", "twilio", "vonage", "smpp", "email_send", "checks"})
 
 
 class TextRules:
