@@ -15,7 +15,7 @@ import structlog
 from django.db import InterfaceError, OperationalError, connection, transaction
 from django.utils import timezone
 
-from deliveries import ledger
+from deliveries import consequences, ledger
 from deliveries.connections import config_of
 from deliveries.enums import RawStatus
 from deliveries.gather import Origin, Reported
@@ -188,10 +188,16 @@ def _work_rows(raws: list[RawWebhook]) -> Worked:
 def _record_for(tenant_id: uuid.UUID, reports: list[Reported]) -> ledger.Recorded:
     _note_last_event(Connection, "id", reports)
     if tenant_id == current_tenant_id():
-        return ledger.record(tenant_id, reports)
+        return _record(tenant_id, reports)
     with tenant_scope(tenant_id):
         _note_last_event(Route, "connection_id", reports)
-        return ledger.record(tenant_id, reports)
+        return _record(tenant_id, reports)
+
+
+def _record(tenant_id: uuid.UUID, reports: list[Reported]) -> ledger.Recorded:
+    recorded = ledger.record(tenant_id, reports)
+    consequences.follow(tenant_id, recorded)
+    return recorded
 
 
 def _read(raws: list[RawWebhook]) -> Batch:

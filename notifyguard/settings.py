@@ -27,6 +27,11 @@ SNS_CERT_URLS = env_list("NOTIFYGUARD_SNS_CERT_URLS")
 ALLOW_LOOPBACK = env_bool("NOTIFYGUARD_ALLOW_LOOPBACK")
 METRICS_TOKEN = env("NOTIFYGUARD_METRICS_TOKEN", "")
 WEBHOOK_BODY_LIMIT = env_int("NOTIFYGUARD_WEBHOOK_BODY_LIMIT", 2 * 1024 * 1024)
+# Stand-ins for the providers' own hosts, e.g. sendgrid=http://127.0.0.1:8100: for the sandbox and tests alone.
+PROVIDER_URLS = dict(pair.split("=", 1) for pair in env_list("NOTIFYGUARD_PROVIDER_URLS"))
+SEND_TIMEOUT_S = env_int("NOTIFYGUARD_SEND_TIMEOUT_S", 20)
+# How long a call may be under way before its worker counts as lost and its outcome as unknown.
+SEND_LEASE_S = env_int("NOTIFYGUARD_SEND_LEASE_S", SEND_TIMEOUT_S * 3)
 RAW_RETENTION_DAYS = env_int("NOTIFYGUARD_RAW_RETENTION_DAYS", 30)
 
 INSTALLED_APPS = [
@@ -121,9 +126,17 @@ CELERY_BROKER_TRANSPORT_OPTIONS = {
     "visibility_timeout": 600,
 }
 CELERY_TASK_PUBLISH_RETRY = False
-CELERY_TASK_ROUTES = {"deliveries.process_inbox": {"queue": "inbox"}, "deliveries.sweep": {"queue": "inbox"}}
+CELERY_TASK_ROUTES = {
+    "deliveries.process_inbox": {"queue": "inbox"},
+    "deliveries.sweep": {"queue": "inbox"},
+    # A provider that answers slowly must not delay a webhook.
+    "deliveries.send_queued": {"queue": "send"},
+    "deliveries.run_plan": {"queue": "send"},
+    "deliveries.take_off_lists": {"queue": "send"},
+}
 CELERY_BEAT_SCHEDULE = {
     "sweep": {"task": "deliveries.sweep", "schedule": 2.0, "options": {"expires": 10}},
+    "sweep-sending": {"task": "deliveries.sweep_sending", "schedule": 2.0, "options": {"expires": 10}},
     "fold-tallies": {"task": "deliveries.fold_tallies", "schedule": 5.0, "options": {"expires": 10}},
     "prepare-partitions": {"task": "deliveries.prepare_partitions", "schedule": timedelta(hours=6)},
     "retention": {"task": "deliveries.apply_retention", "schedule": timedelta(hours=1)},

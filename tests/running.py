@@ -21,6 +21,7 @@ from notifyguard.embedded.processes import free_port
 MODULES = {
     "web": ["gunicorn", "notifyguard.wsgi:application", "--workers", "2", "--threads", "4", "--no-control-socket"],
     "worker": ["celery", "--app", "notifyguard", "worker", "--concurrency", "2", "--queues", "inbox,default"],
+    "sender": ["celery", "--app", "notifyguard", "worker", "--concurrency", "2", "--queues", "send", "-n", "sender@%h"],
     "beat": ["celery", "--app", "notifyguard", "beat", "--pidfile", ""],
 }
 
