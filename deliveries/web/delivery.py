@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta, tzinfo
 from typing import Any
@@ -11,18 +12,22 @@ from django.http import Http404, HttpResponse, QueryDict
 from django.shortcuts import render
 from django.urls import reverse
 from django.utils.formats import date_format
-from django.utils.translation import get_language, pgettext
+from django.utils.translation import get_language, gettext_lazy, pgettext
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_safe
 
 from deliveries import explain, queries
+from deliveries.attempts import attempts_of
 from deliveries.classify import Verdict
 from deliveries.codes import CODES
 from deliveries.enums import Kind, State
-from deliveries.models import Delivery, Event
+from deliveries.gather import OWN_REPORT
+from deliveries.models import Attempt, Delivery, Event
 from deliveries.queries import TimelineEntry, tries, tries_until
 from deliveries.web.request import TenantRequest
+from deliveries.web.resend import acts
 from deliveries.web.rows import title_of
+from deliveries.web.tried import Tried, tried
 from notifyguard.accounts.permissions import tenant_page
 from providers.registry import get_provider
 
@@ -39,6 +44,21 @@ class Step:
     verdict: Verdict | None
     is_late: bool
 
+    @property
+    def at(self) -> datetime:
+        return self.event.occurred_at
+
+
+@dataclass(frozen=True, slots=True)
+class Try:
+    """One attempt of ours on the timeline."""
+
+    tried: Tried
+
+    @property
+    def at(self) -> datetime:
+        return self.tried.attempt.sent_at or self.tried.attempt.created_at
+
 
 @require_safe
 @tenant_page("browse")
@@ -47,16 +67,21 @@ def delivery(request: TenantRequest, delivery_id: uuid.UUID) -> HttpResponse:
     found = queries.delivery(request.tenant.id, delivery_id)
     if found is None:
         raise Http404
+    made = attempts_of(found)
     context = {
+        **acts(request, found, made),
         "delivery": found,
         "title": title_of(found),
         "tries": tries(found),
         "tries_until": tries_until(found),
-        "timeline": [_step(entry) for entry in reversed(queries.timeline(found))],
+        "timeline": _timeline(found, made),
         "provider": get_provider(found.provider).label,
         "source": _source_name(request.tenant.id, found),
         "for_administrator": _for_administrator(found, request.tenant.zone),
         "back": _list_address(request, found),
+        "back_name": _LISTS[_list_name(request)],
+        "back_query": request.GET.get("back", ""),
+        "last": tried(made[0], found, forecasts=True) if made else None,
         "is_waiting": found.state == State.ACCEPTED,
         "is_deferred": found.state == State.DEFERRED,
     }
@@ -104,15 +129,40 @@ def _step(entry: TimelineEntry) -> Step:
     return Step(entry.event, entry.kind, entry.verdict, is_late)
 
 
+def _timeline(found: Delivery, made: Sequence[Attempt]) -> list[Step | Try]:
+    """What the provider reported and what we did, the newest first."""
+    told = queries.timeline(found)
+    if made:  # the attempt itself says that it was accepted, with the provider's answer
+        told = [entry for entry in told if entry.event.raw_index != OWN_REPORT or entry.kind != Kind.ACCEPTED]
+    steps: list[Step | Try] = [_step(entry) for entry in told]
+    steps += [Try(tried(attempt, found)) for attempt in reversed(made)]
+    return sorted(steps, key=lambda step: step.at, reverse=True)
+
+
 def _source_name(tenant_id: uuid.UUID, found: Delivery) -> str:
     names = {source.connection_id: source.name for source in queries.sources(tenant_id)}
     return names.get(found.connection_id, "")
 
 
 def _list_address(request: TenantRequest, found: Delivery) -> str:
-    """The list that the person came from, its filter kept; without one, the tab of the delivery's channel."""
-    query = QueryDict(request.GET.get("back", "")) or QueryDict(f"channel={found.channel}")
-    return f"{reverse('error_list', args=[request.tenant.slug])}?{query.urlencode()}"
+    """The list that the person came from, its filter kept; without one, the error list's tab of its channel."""
+    name = _list_name(request)
+    query = QueryDict(request.GET.get("back", ""))
+    if not query and name == "error_list":
+        query = QueryDict(f"channel={found.channel}")
+    return f"{reverse(name, args=[request.tenant.slug])}?{query.urlencode()}"
+
+
+def _list_name(request: TenantRequest) -> str:
+    asked = request.GET.get("list", "")
+    return asked if asked in _LISTS else "error_list"
+
+
+_LISTS = {
+    "error_list": gettext_lazy("Notification errors"),
+    "mail_log": gettext_lazy("Mail log"),
+    "undelivered": gettext_lazy("Undelivered"),
+}
 
 
 def _for_administrator(found: Delivery, zone: tzinfo) -> str:

@@ -2,49 +2,39 @@
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import replace
 from typing import Any
 
 from django.http import HttpResponse, QueryDict
-from django.shortcuts import render
-from django.utils.cache import patch_vary_headers
+from django.shortcuts import redirect
 from django.views.decorators.http import require_safe
-from django_htmx.middleware import HtmxDetails
 
 from deliveries import queries
+from deliveries.attempts import latest, standing
 from deliveries.enums import Channel
 from deliveries.filters import DeliveryFilter
-from deliveries.models import Delivery
+from deliveries.models import Attempt, Delivery
 from deliveries.paging import BadCursor, Page, keyset_page
 from deliveries.queries import Source
 from deliveries.web import filterbar
+from deliveries.web.builder import builder, edited
 from deliveries.web.filterbar import query_without
+from deliveries.web.listing import field_errors, page_or_fragment, pages, size_of
 from deliveries.web.request import TenantRequest
-from deliveries.web.rows import error_rows
+from deliveries.web.rows import ErrorRow, error_rows
+from deliveries.web.tried import ON_THE_WAY, tried
 from notifyguard.accounts.models import Tenant
 from notifyguard.accounts.permissions import tenant_page
-
-SIZES = (25, 50, 100)
-
-
-@dataclass(frozen=True, slots=True)
-class Size:
-    number: int
-    query: str
-    current: bool
-
-
-@dataclass(frozen=True, slots=True)
-class FieldError:
-    label: str
-    text: str
 
 
 @require_safe
 @tenant_page("browse")
 def error_list(request: TenantRequest) -> HttpResponse:
     """Answer with the page, or with its list alone where htmx asks; an address that makes no sense gets 422."""
+    if (query := edited(request.GET)) is not None:
+        return redirect(f"{request.path}?{query}")
     counts = queries.tab_counts(request.tenant.id)
     data = _with_channel(request.GET, counts, request.tenant)
     listed = DeliveryFilter(data, queries.error_list(request.tenant.id), tenant=request.tenant)
@@ -53,7 +43,7 @@ def error_list(request: TenantRequest) -> HttpResponse:
     context = _bar(request.tenant, listed, data, counts, sources)
     if not valid:
         return _answer(request, context, status=422)
-    size = _size(data)
+    size = size_of(data)
     try:
         page = keyset_page(listed.qs, field="failed_at", cursor=data.get("cursor"), size=size)
     except BadCursor as error:
@@ -63,13 +53,8 @@ def error_list(request: TenantRequest) -> HttpResponse:
 
 
 def _answer(request: TenantRequest, context: dict[str, Any], status: int = 200) -> HttpResponse:
-    # Without a history cache htmx fetches the page again on "back", and then it needs all of it.
-    htmx = HtmxDetails(request)
-    fragment = bool(htmx) and not htmx.history_restore_request
-    template = "deliveries/_error_list.html" if fragment else "deliveries/error_list.html"
-    response = render(request, template, context | {"fragment": fragment}, status=status)
-    patch_vary_headers(response, ["HX-Request", "HX-History-Restore-Request"])
-    return response
+    page, fragment = "deliveries/error_list.html", "deliveries/_error_list.html"
+    return page_or_fragment(request, context, page=page, fragment=fragment, status=status)
 
 
 def _with_channel(given: QueryDict, counts: Mapping[Channel, int], tenant: Tenant) -> QueryDict:
@@ -104,31 +89,28 @@ def _bar(
         "domains": facets.domains,
         "typed": {name: data.get(name, "") for name in ("q", "domain", "from", "to", "size")},
         "chips": filterbar.chips(data, chosen, names),
-        "field_errors": _field_errors(listed),
+        "builder": builder(data, names),
+        "conditions": data.getlist("c"),
+        "field_errors": field_errors(listed),
         "cleared": query_without(QueryDict(), channel=channel.value),
         "first_query": query_without(data, "cursor"),
     }
 
 
-def _field_errors(listed: DeliveryFilter) -> list[FieldError]:
-    fields = listed.form.fields
-    return [
-        FieldError(str(fields[name].label) if name in fields else "", text)
-        for name, texts in listed.form.errors.items()
-        for text in texts
-    ]
-
-
 def _results(tenant: Tenant, data: QueryDict, page: Page[Delivery], size: int) -> dict[str, Any]:
-    here = data.urlencode()
+    here, again = data.urlencode(), latest([row.id for row in page.rows])
     return {
-        "rows": error_rows(page.rows, slug=tenant.slug, back=here),
-        "is_first": page.first,
-        "next_query": query_without(data, cursor=page.next) if page.next else "",
-        "previous_query": query_without(data, cursor=page.previous) if page.previous else "",
-        "sizes": [Size(number, query_without(data, "cursor", size=str(number)), number == size) for number in SIZES],
-        "export_query": query_without(data, *filterbar.PLACE),
+        "rows": [_with_again(row, again) for row in error_rows(page.rows, slug=tenant.slug, back=here)],
+        **pages(data, page, size),
     }
+
+
+def _with_again(row: ErrorRow, again: Mapping[uuid.UUID, Attempt]) -> ErrorRow:
+    """The row, and where a later attempt stands that has no verdict yet."""
+    attempt = again.get(row.delivery.id)
+    if attempt is None or standing(attempt, row.delivery) not in ON_THE_WAY:
+        return row
+    return replace(row, again=tried(attempt, row.delivery))
 
 
 def _emptiness(
@@ -144,9 +126,3 @@ def _emptiness(
     heard = [source for source in sources if source.last_event_at]
     latest = max(heard, key=lambda source: source.last_event_at, default=None)  # type: ignore[arg-type, return-value]
     return {"empty": "nothing" if sources else "unconnected", "latest": latest}
-
-
-def _size(data: QueryDict) -> int:
-    """The page size asked for, or the usual one: a wrong number is no reason to refuse a list."""
-    asked = data.get("size", "")
-    return next((number for number in SIZES if str(number) == asked), SIZES[0])

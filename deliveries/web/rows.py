@@ -15,12 +15,15 @@ from deliveries import explain
 from deliveries.enums import State
 from deliveries.models import Delivery
 from deliveries.queries import tries, tries_until
+from deliveries.web.tried import Tried
 
 ID_TAIL = 12
 
 
 @dataclass(frozen=True, slots=True)
 class ErrorRow:
+    """``again`` is a later attempt that has no verdict yet."""
+
     delivery: Delivery
     title: str
     url: str
@@ -28,6 +31,7 @@ class ErrorRow:
     next_step: str
     tries: int
     tries_until: datetime | None
+    again: Tried | None = None
 
 
 def error_rows(deliveries: Iterable[Delivery], *, slug: str, back: str) -> list[ErrorRow]:
