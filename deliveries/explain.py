@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from deliveries.codes import CODES, REASONS, STEPS, Code, Reason, Text
-from deliveries.enums import Persistence, State
+from deliveries.enums import OPEN_STATES, Persistence, State
 
 # These reasons say nothing that the code does not say better.
 _EMPTY_REASONS: Final = frozenset({"undefined", "onhold"})
@@ -27,6 +27,7 @@ _TITLED: Final = Text("“{title}”", "「{title}」")
 _PROVIDER: Final = Text("The provider", "配信サービス")
 
 _WHAT: Final[dict[State, Text]] = {
+    State.QUEUED: Text("{notice} waits to be sent to {recipient}.", "{notice}は {recipient} への送信を待っています。"),
     State.ACCEPTED: Text(
         "{notice} was handed over for {recipient}; there is no report yet.",
         "{notice}は {recipient} 宛てに引き渡されました。配信結果の報告はまだありません。",
@@ -134,7 +135,7 @@ def sentence(
     notice = _TITLED[language].format(title=title) if title else _UNTITLED[language]
     said = [_WHAT[state][language].format(notice=notice, recipient=recipient)]
     about = _about(code, reason)
-    if about and state not in (State.ACCEPTED, State.DELIVERED):
+    if about and state in OPEN_STATES:
         said.append(_explanation(about, domain)[language])
         if state != State.DEFERRED:
             said.append(_action(about, domain)[language])

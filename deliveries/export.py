@@ -15,7 +15,7 @@ from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Se
 from dataclasses import asdict, dataclass
 from datetime import date
 from enum import StrEnum
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, NamedTuple
 
 import psycopg2
 import structlog
@@ -24,9 +24,9 @@ from django.http import StreamingHttpResponse
 from django.utils import timezone, translation
 from django.utils.translation import gettext as _
 
-from deliveries import queries, words
+from deliveries import conditions, queries, words
 from deliveries.codes import CODES, REASONS
-from deliveries.filters import PRIVATE_PARAMETERS, DeliveryFilter
+from deliveries.filters import PRIVATE_PARAMETERS, DeliveryFilter, TimeField
 from notifyguard.accounts import audit
 from notifyguard.accounts.models import Tenant
 from notifyguard.accounts.tenancy import tenant_scope
@@ -66,10 +66,24 @@ _READ = [
         "reply",
         "smtp_code",
         "enhanced_code",
-        "error_state",
+        "state",
+        "attempts",
     ),
     *("failed_at", "code", "reason", "persistence"),
 ]
+
+
+class _List(NamedTuple):
+    """What is exported, as the audit log and the file's name say it."""
+
+    action: str
+    name: str
+
+
+_LISTS: dict[TimeField, _List] = {
+    "failed_at": _List("errors.exported", "notification-errors"),
+    "first_at": _List("mail_log.exported", "mail-log"),
+}
 
 
 class ExportFailed(RuntimeError):  # noqa: N818 -- what happened, not a kind of error
@@ -106,15 +120,15 @@ def export_response(actor: audit.Actor, tenant: Tenant, chosen: DeliveryFilter, 
     that ends with the download, however it ends.
     """
     with translation.override(shape.language):
-        columns = _columns(tenant)
+        columns = _columns(tenant) + ([] if chosen.on_error_list else _answer_columns(tenant))
         copy = _copy(chosen, columns, shape)
     after = {"filter": _recorded(chosen), **asdict(shape)}
-    audit.record(actor, "errors.exported", object_type="tenant", object_id=tenant.id, after=after)
+    audit.record(actor, _LISTS[chosen.time_field].action, object_type="tenant", object_id=tenant.id, after=after)
     return StreamingHttpResponse(
         _download(_header(columns, shape.fmt), copy, tenant.id, shape.encoding),
         content_type=f"{_MEDIA_TYPES[shape.fmt]}; charset={_CHARSETS[shape.encoding]}",
         headers={
-            "Content-Disposition": f'attachment; filename="{_file_name(tenant, shape.fmt)}"',
+            "Content-Disposition": f'attachment; filename="{_file_name(tenant, chosen, shape.fmt)}"',
             "Cache-Control": "no-store",
         },
     )
@@ -122,15 +136,22 @@ def export_response(actor: audit.Actor, tenant: Tenant, chosen: DeliveryFilter, 
 
 def _recorded(chosen: DeliveryFilter) -> dict[str, Any]:
     """The filter as the audit log keeps it: that a person was searched for, not whom."""
-    return {
-        name: "…" if name in PRIVATE_PARAMETERS else value.isoformat() if isinstance(value, date) else value
-        for name, value in chosen.chosen().items()
-    }
+    return {name: _recordable(name, value) for name, value in chosen.chosen().items()}
 
 
-def _file_name(tenant: Tenant, fmt: Format) -> str:
+def _recordable(name: str, value: Any) -> Any:
+    if name in PRIVATE_PARAMETERS:
+        return "…"
+    if name == "c":
+        return [conditions.recorded(condition) for condition in value]
+    if isinstance(value, uuid.UUID):
+        return str(value)
+    return value.isoformat() if isinstance(value, date) else value
+
+
+def _file_name(tenant: Tenant, chosen: DeliveryFilter, fmt: Format) -> str:
     today = timezone.now().astimezone(tenant.zone).date()
-    return f"notification-errors-{tenant.slug}-{today}.{fmt}"
+    return f"{_LISTS[chosen.time_field].name}-{tenant.slug}-{today}.{fmt}"
 
 
 def _header(columns: Iterable[Column], fmt: Format) -> bytes:
@@ -148,7 +169,7 @@ def _columns(tenant: Tenant) -> list[Column]:
     return [
         Column(_("Failed at (%(zone)s)") % {"zone": zone}, _local("d.failed_at", zone)),
         Column(_("Channel"), _word("d.channel", words.CHANNELS)),
-        Column(_("State"), _word("d.error_state", words.STATES)),
+        Column(_("State"), _word("d.state", words.STATES)),
         Column(_("Recipient"), _defused("d.recipient")),
         Column(_("Name"), _defused("d.name")),
         Column(_("Title"), _defused("d.title")),
@@ -174,6 +195,23 @@ def _columns(tenant: Tenant) -> list[Column]:
     ]
 
 
+def _answer_columns(tenant: Tenant) -> list[Column]:
+    """What the mail log has besides: the hand-overs, and what the provider answered to the last one."""
+    return [
+        Column(_("Hand-overs"), Sql("d.attempts")),
+        Column(_("Provider's answer"), _defused("tried.answer")),
+        Column(_("Answered at (%(zone)s)") % {"zone": tenant.timezone}, _local("tried.answered_at", tenant.timezone)),
+    ]
+
+
+# One look-up a row in the index of a delivery's attempts.
+_LATEST_ATTEMPT = (
+    "LEFT JOIN LATERAL (SELECT a.answer, a.answered_at FROM deliveries_attempt a"
+    " WHERE a.tenant_id = %s AND a.delivery_id = d.id AND a.answered_at IS NOT NULL"
+    " ORDER BY a.id DESC LIMIT 1) tried ON true"
+)
+
+
 def _local(column: str, zone: str) -> Sql:
     return Sql(f"date_trunc('second', {column} AT TIME ZONE %s)", (zone,))
 
@@ -192,7 +230,7 @@ def _tried_until(zone: str) -> Sql:
     usual = " ".join("WHEN %s THEN d.first_deferred_at + %s" for _provider in queries.TRIES_FOR)
     said = _local(f"coalesce(d.deferred_until, CASE d.provider {usual} END)", zone)
     pairs = itertools.chain.from_iterable(queries.TRIES_FOR.items())
-    return Sql(f"CASE d.error_state WHEN 'deferred' THEN {said.text} END", (*pairs, *said.parameters))
+    return Sql(f"CASE d.state WHEN 'deferred' THEN {said.text} END", (*pairs, *said.parameters))
 
 
 def _connection_name(tenant_id: uuid.UUID) -> Sql:
@@ -237,6 +275,8 @@ def _copy(chosen: DeliveryFilter, columns: Iterable[Column], shape: Shape) -> Sq
     inner, inner_parameters = chosen.qs.order_by().values(*_READ).query.sql_with_params()
     values = [column.value for column in columns]
     joins = [_about_codes(shape.language), _about_reasons(shape.language)]
+    if not chosen.on_error_list:
+        joins.append(Sql(_LATEST_ATTEMPT, (chosen.tenant.id,)))
     text = (
         f"COPY (SELECT {', '.join(value.text for value in values)}"  # noqa: S608 -- names of ours; values are parameters
         f" FROM ({inner}) d {' '.join(join.text for join in joins)}"

@@ -2,25 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import date, datetime, time, timedelta
 from typing import Any, Literal
 
 import django_filters
 from django import forms
 from django.core.validators import EMPTY_VALUES, MaxValueValidator, MinValueValidator
-from django.db.models import BooleanField, F, Func, Q, QuerySet, TextField, Value
+from django.db.models import F, Q, QuerySet, TextField, Value
 from django.db.models.functions import Concat
 from django.db.models.lookups import In
 from django.http import HttpRequest, QueryDict
 from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy as _
 
-from deliveries import words
+from deliveries import queries, words
 from deliveries.codes import CODES, REASONS
-from deliveries.gather import recipient_key
+from deliveries.conditions import BadCondition, Condition, Op, grouped, read_all
+from deliveries.enums import OPEN_STATES, Channel, State
 from deliveries.models import Delivery
+from deliveries.search import anything_begins, name_begins, recipient_begins, recipient_forms, starts_with, title_begins
 from notifyguard.accounts.models import Tenant
+
+__all__ = ["PRIVATE_PARAMETERS", "DeliveryFilter", "DeliveryFilterForm", "TimeField", "starts_with"]
 
 TimeField = Literal["failed_at", "first_at"]
 Choices = list[tuple[str, str | Promise]]
@@ -29,34 +33,6 @@ Choices = list[tuple[str, str | Promise]]
 PRIVATE_PARAMETERS = frozenset({"q", "recipient", "provider_message_id"})
 
 _FIRST_DAY, _LAST_DAY = date(1970, 1, 1), date(9998, 12, 31)
-
-
-def starts_with(column: str, prefix: str) -> Func:
-    """SQL for "begins with" that an index answers even under row-level security.
-
-    LIKE is not leakproof, so under a policy it never reaches an index; the byte-wise comparisons of
-    ``varchar_pattern_ops`` are, and do. Nothing in the prefix needs escaping.
-    """
-    bounds = [_byte_wise(column, "~>=~", prefix)]
-    if (end := _first_after(prefix)) is not None:
-        bounds.append(_byte_wise(column, "~<~", end))
-    return Func(*bounds, template="(%(expressions)s)", arg_joiner=" AND ", output_field=BooleanField())
-
-
-def _byte_wise(column: str, operator: str, text: str) -> Func:
-    return Func(
-        F(column), Value(text), template="%(expressions)s", arg_joiner=f" {operator} ", output_field=BooleanField()
-    )
-
-
-def _first_after(prefix: str) -> str | None:
-    """The first text after all that begin with ``prefix``, by code point as UTF-8 sorts; None: there is none."""
-    stem = prefix.rstrip("\U0010ffff")
-    if not stem:
-        return None
-    last = stem[-1]
-    # Between these two lie the surrogates, which are no characters.
-    return stem[:-1] + ("\ue000" if last == "\ud7ff" else chr(ord(last) + 1))
 
 
 class _Several(forms.MultipleChoiceField):
@@ -72,6 +48,19 @@ class _Ids(_Several):
     def to_python(self, value: Any) -> list[str]:
         one = forms.UUIDField(error_messages=self.error_messages)
         return [str(one.clean(item)) for item in super().to_python(value)]
+
+    def valid_value(self, _value: Any) -> bool:
+        return True
+
+
+class _Conditions(_Several):
+    """Conditions as an address carries them (deliveries/conditions.py)."""
+
+    def to_python(self, value: Any) -> list[Any]:
+        try:
+            return read_all(super().to_python(value))
+        except BadCondition as error:
+            raise forms.ValidationError(str(error)) from error
 
     def valid_value(self, _value: Any) -> bool:
         return True
@@ -133,23 +122,85 @@ def _any_code(codes: list[str]) -> Q:
     Many rows have one of them. Given the bare column, PostgreSQL goes by the index on codes instead, fetches all
     of those rows and sorts them (60 ms for 19,000); the concatenation keeps it from that.
     """
-    if len(codes) == 1:
-        return Q(code=codes[0])
-    return Q(In(Concat(F("code"), Value(""), output_field=TextField()), codes))
+    return Q(code=codes[0]) if len(codes) == 1 else _frequent("code", codes)
 
 
-def _recipient_forms(text: str) -> list[str]:
-    """The forms under which a recipient may be stored; in a URL a number's plus sign often arrives as a space."""
-    key = recipient_key(text)
-    return [key, f"+{key}"] if key.isascii() and key.isdigit() else [key]
+def _frequent(column: str, values: Iterable[str]) -> Q:
+    """SQL for "one of these values", of which there are many: no index on the column is used for it."""
+    return Q(In(Concat(F(column), Value(""), output_field=TextField()), list(values)))
 
 
-def _search(text: str) -> Q:
-    found = Q(starts_with("title_key", text.lower())) | Q(starts_with("name", text))
-    found |= Q(starts_with("provider_message_id", text))
-    for form in _recipient_forms(text):
-        found |= Q(starts_with("recipient_key", form))
+def _any_state(states: list[str]) -> Q:
+    """SQL for "one of these states" among all deliveries: failures, and what waits, are few and indexed."""
+    failures = [state for state in states if state in OPEN_STATES]
+    found = Q(error_state__in=failures) if failures else Q()
+    for state in states:
+        if state not in OPEN_STATES:
+            found |= Q(state=state)
     return found
+
+
+def _meets(own: DeliveryFilter, condition: Condition) -> Q:
+    """SQL for one condition."""
+    field, op, value = condition.field, condition.op, condition.value
+    if isinstance(value, date):
+        return Q(**{f"{field}__{'gte' if op == Op.AFTER else 'lt'}": own.midnight(value)})
+    if op == Op.ATLEAST:
+        return Q(**{f"{field}__gte": value})
+    if op == Op.STARTS:
+        return _begins(own, field, str(value))
+    same = _equals(own, field, str(value))
+    return ~same if op == Op.NOT else same
+
+
+def _equals(own: DeliveryFilter, field: str, text: str) -> Q:
+    if field == "recipient":
+        return Q(recipient_key__in=recipient_forms(text))
+    if field == "title":
+        return Q(title_key=text.lower())
+    if field == "domain":
+        return Q(domain=text.lower().removeprefix("@"))
+    return Q(**{{"state": own.state_column, "connection": "connection_id"}.get(field, field): text})
+
+
+def _begins(own: DeliveryFilter, field: str, text: str) -> Q:
+    if field == "title":
+        return title_begins(text, on_error_list=own.on_error_list)
+    if field == "name":
+        return name_begins(text)
+    return recipient_begins(text)
+
+
+def _any_group(own: DeliveryFilter, conditions: list[Condition]) -> Q:
+    """Within a group all must hold, between groups any."""
+    found = Q()
+    for group in grouped(conditions):
+        wanted = Q()
+        for condition in group:
+            wanted &= _meets(own, condition)
+        found |= wanted
+    return found
+
+
+def _undelivered(status: str) -> Q:
+    """SQL for one status of the report: each failure has exactly one, a notice still on its way has none."""
+    if status == words.INVALID:
+        return _frequent("code", words.INVALID_CODES)  # what is deferred never has one of these
+    if status == words.ANY:
+        return Q(error_state__in=queries.UNDELIVERED_STATES)
+    return _STATUS_STATES[status] & ~Q(code__in=words.INVALID_CODES)
+
+
+_STATUS_STATES: Mapping[str, Q] = {
+    State.BOUNCED: _frequent("error_state", [State.BOUNCED, State.BLOCKED])
+    | (_frequent("error_state", [State.EXPIRED]) & Q(channel=Channel.EMAIL)),
+    State.SPAM_REPORT: Q(error_state=State.SPAM_REPORT),
+    State.DROPPED: Q(error_state=State.DROPPED),
+    State.UNDELIVERED: Q(error_state=State.UNDELIVERED),
+    State.REJECTED: Q(error_state=State.REJECTED),
+    State.EXPIRED: Q(error_state=State.EXPIRED) & ~Q(channel=Channel.EMAIL),
+    State.FAILED: Q(error_state=State.FAILED),
+}
 
 
 def _day(label: str | Promise, condition: Callable[[DeliveryFilter, date], Q]) -> _By:
@@ -199,7 +250,7 @@ class DeliveryFilter(django_filters.FilterSet):
     )
     state = _By(
         _Several,
-        lambda own, states: Q(**{f"{own.state_column}__in": states}),
+        lambda own, states: Q(error_state__in=states) if own.on_error_list else _any_state(states),
         label=_("State"),
         choices=_options(words.STATES)[1:],
         invalid=_(
@@ -247,10 +298,32 @@ class DeliveryFilter(django_filters.FilterSet):
         label=_("Receiving domain"),
         max_length=255,
     )
-    q = _By(forms.CharField, lambda _own, text: _search(text), label=_("Search"), max_length=320)
+    c = _By(_Conditions, _any_group, label=_("Conditions"))
+    undelivered = _By(
+        forms.ChoiceField,
+        lambda _own, status: _undelivered(status),
+        label=_("Status"),
+        choices=_options(words.UNDELIVERED),
+        invalid=_(
+            "There is no status “%(value)s”: use any, bounced, invalid, spam_report, dropped, undelivered, rejected,"
+            " expired or failed."
+        ),
+    )
+    notice = _By(
+        forms.UUIDField,
+        lambda _own, notice_id: Q(notice_id=notice_id),
+        label=_("Notice"),
+        invalid=_("A notice is named by its id, for example 0198c2a4-5f7e-7d31-9c55-0c8b0f6d2b11."),
+    )
+    q = _By(
+        forms.CharField,
+        lambda own, text: anything_begins(text, own.tenant.id, on_error_list=own.on_error_list),
+        label=_("Search"),
+        max_length=320,
+    )
     recipient = _By(
         forms.CharField,
-        lambda _own, recipient: Q(recipient_key__in=_recipient_forms(recipient)),
+        lambda _own, recipient: Q(recipient_key__in=recipient_forms(recipient)),
         label=_("Recipient"),
         max_length=320,
     )
@@ -270,6 +343,7 @@ class DeliveryFilter(django_filters.FilterSet):
 
     tenant: Tenant
     time_field: TimeField
+    on_error_list: bool
     state_column: str
 
     class Meta:
@@ -286,8 +360,9 @@ class DeliveryFilter(django_filters.FilterSet):
     ) -> None:
         self.tenant = tenant
         self.time_field = time_field
+        self.on_error_list = time_field == "failed_at"
         # On the error list both columns say the same, and the list's indexes have this one.
-        self.state_column = "error_state" if time_field == "failed_at" else "state"
+        self.state_column = "error_state" if self.on_error_list else "state"
         super().__init__(data, queryset, request=request)
 
     @classmethod

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from typing import Any, NamedTuple
@@ -25,7 +25,7 @@ UNDELIVERED_STATES = OPEN_STATES - {State.DEFERRED}
 TOP_DOMAINS = 50
 
 # Never handed to a receiving server, so never tried; or tried without an answer yet.
-_WITHOUT_ANSWER = frozenset({State.DROPPED, State.FAILED, State.DEFERRED, State.ACCEPTED})
+_WITHOUT_ANSWER = frozenset({State.DROPPED, State.FAILED, State.DEFERRED, State.QUEUED, State.ACCEPTED})
 # How long a provider tries from the first deferral on, where its reports do not say (docs/providers/sendgrid.md).
 TRIES_FOR = {"sendgrid": timedelta(hours=72)}
 
@@ -235,3 +235,18 @@ _CONDITIONS: Mapping[str, str] = {
     "channel": "channel = %(channel)s",
     "since": "day >= %(since)s",
 }
+
+
+# --- The mail log and its neighbours
+
+
+def tries_from(row: Delivery) -> datetime | None:
+    """Return when the clock of ``tries_until`` began to run; None where it is not running."""
+    return row.first_deferred_at if tries_until(row) else None
+
+
+def deliveries_of_messages(tenant_id: uuid.UUID, message_ids: Iterable[str], limit: int) -> list[Delivery]:
+    """Return deliveries that the provider knows by one of these ids, the latest first; one message may have several."""
+    wanted = sorted({one for one in message_ids if one})
+    found = Delivery.objects.filter(tenant_id=tenant_id, provider_message_id__in=wanted)
+    return list(found.order_by("-first_at", "-id").defer(*_HEAVY)[:limit])

@@ -13,6 +13,7 @@ from deliveries import queries
 from deliveries.export import Encoding, Format, Shape, export_response
 from deliveries.filters import DeliveryFilter
 from deliveries.web.request import TenantRequest
+from notifyguard.accounts.models import Tenant
 from notifyguard.accounts.permissions import tenant_page
 
 
@@ -38,20 +39,26 @@ def error_export(request: TenantRequest) -> HttpResponseBase:
     chosen = DeliveryFilter(request.GET, queries.error_list(request.tenant.id), tenant=request.tenant)
     shape = ShapeForm(request.GET)
     if not (chosen.is_valid() and shape.is_valid()):
-        return _refusal(chosen.errors, shape.errors)
+        return refusal(chosen.errors, shape.errors)
     return export_response(
         request.actor,
         request.tenant,
         chosen,
-        Shape(
-            fmt=Format(shape.cleaned_data["format"] or Format.CSV),
-            encoding=Encoding(shape.cleaned_data["encoding"] or Encoding.UTF8),
-            language=get_language() or request.tenant.language,
-        ),
+        shape_of(shape, request.tenant),
     )
 
 
-def _refusal(*forms_errors: ErrorDict) -> HttpResponse:
+def shape_of(shape: ShapeForm, tenant: Tenant) -> Shape:
+    """Return how the file is to be written, by a valid form, in the person's language."""
+    return Shape(
+        fmt=Format(shape.cleaned_data["format"] or Format.CSV),
+        encoding=Encoding(shape.cleaned_data["encoding"] or Encoding.UTF8),
+        language=get_language() or tenant.language,
+    )
+
+
+def refusal(*forms_errors: ErrorDict) -> HttpResponse:
+    """Say in plain text what is wrong with the address of a download."""
     lines = [
         f"{name}: {message}" for errors in forms_errors for name, messages in errors.items() for message in messages
     ]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from typing import Any
@@ -12,7 +12,7 @@ from django.utils.formats import date_format
 from django.utils.translation import get_language, gettext_lazy, pgettext
 from django.utils.translation import gettext as _
 
-from deliveries import explain, words
+from deliveries import conditions, explain, words
 from deliveries.enums import Actionable, Channel, Persistence, State
 from deliveries.queries import UNDELIVERED_STATES, Count, Facets
 
@@ -28,6 +28,10 @@ CHIP_NAMES: Mapping[str, Any] = {
     "persistence": gettext_lazy("Persistence"),
     "actionable": gettext_lazy("Who can act"),
     "connection": gettext_lazy("Source"),
+    "c": gettext_lazy("Conditions"),
+    "undelivered": gettext_lazy("Status"),
+    "channel": gettext_lazy("Channel"),
+    "notice": gettext_lazy("Notice"),
     "domain": gettext_lazy("Receiving domain"),
     "from": gettext_lazy("From"),
     "to": gettext_lazy("To"),
@@ -121,6 +125,10 @@ def _picker(name: str, counts: Sequence[Count], chosen: Mapping[str, Any], label
     return Picker(name, str(CHIP_NAMES[name]), choices)
 
 
+def channel_choices(chosen: Mapping[str, Any]) -> list[Choice]:
+    return _select(words.CHANNELS, chosen.get("channel"))
+
+
 def persistence_choices(chosen: Mapping[str, Any]) -> list[Choice]:
     return _select(words.PERSISTENCES, chosen.get("persistence"))
 
@@ -133,12 +141,17 @@ def _select(labels: Mapping[Any, Any], chosen: str | None) -> list[Choice]:
     return [Choice(value.value, str(label), None, value == chosen) for value, label in labels.items()]
 
 
-def chips(data: QueryDict, chosen: Mapping[str, Any], connection_names: Mapping[str, str]) -> list[Chip]:
-    """Return the filters at work, each with the query that takes it away."""
+def chips(
+    data: QueryDict,
+    chosen: Mapping[str, Any],
+    connection_names: Mapping[str, str],
+    left_out: Collection[str] = ("channel",),
+) -> list[Chip]:
+    """Return the filters at work, each with the query that takes it away; what tabs show is left out."""
     return [
         Chip(name, str(label), _in_words(name, chosen[name], connection_names), query_without(data, *PLACE, name))
         for name, label in CHIP_NAMES.items()
-        if name in chosen
+        if name in chosen and name not in left_out
     ]
 
 
@@ -147,6 +160,8 @@ def _in_words(name: str, value: Any, connection_names: Mapping[str, str]) -> str
         return date_format(value, pgettext("date format", "j M Y"))
     if name == "state":
         return _states_in_words(value)
+    if name == "c":
+        return conditions.in_words(value, connection_names)
     if name == "connection":
         return _listed(connection_names.get(str(item), str(item)) for item in value)
     if name in _VALUE_WORDS:
@@ -178,6 +193,8 @@ def _listed(texts: Iterable[str]) -> str:
 
 
 _VALUE_WORDS: Mapping[str, Callable[[str], str]] = {
+    "channel": lambda value: str(words.CHANNELS[Channel(value)]),
+    "undelivered": lambda value: str(words.UNDELIVERED[value]),
     "code": code_name,
     "reason": reason_name,
     "persistence": lambda value: str(words.PERSISTENCES[Persistence(value)]),

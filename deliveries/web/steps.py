@@ -93,7 +93,7 @@ def steps_of(provider: str) -> tuple[_StrPromise, ...]:
     return _STEPS[provider]
 
 
-# The labels and helps of ``Provider.fields``, which know no Django: named here so that they reach the catalogues.
+# The labels and helps of providers' and senders' fields, which know no Django: here so that they reach the catalogues.
 FIELD_WORDS: tuple[_StrPromise, ...] = (
     _("Verification key"),
     _("Shown by SendGrid under Event Webhooks once Signed Event Webhook is on; begins with MFkw."),
@@ -123,4 +123,36 @@ FIELD_WORDS: tuple[_StrPromise, ...] = (
     _("Of the carrier's clock, for dates without a zone, e.g. Asia/Tokyo. Default: UTC."),
     _("Country"),
     _("Two letters, e.g. JP, if the carrier reports national numbers such as 09012345678."),
+    _("With the permissions Mail Send and, for its lists, Suppressions."),
+    _("Sender address"),
+    _("Of a verified sender or an authenticated domain."),
+    _("Sender name"),
+    _("Region"),
+    _("eu for a subuser in the EU; else global."),
+    _("Calls a minute"),
+    _("If the account may make more or fewer."),
+    _("Access key ID"),
+    _("Of an IAM user that may ses:SendEmail and ses:GetAccount."),
+    _("Secret access key"),
+    _("Where the identity is verified, e.g. ap-northeast-1."),
+    _("Configuration set"),
+    _("Its event destination is the connection's SNS topic."),
+    _("Of a verified identity."),
+    _("Client ID"),
+    _("Of the app in the Developer Console; it needs the scopes bot, bot.message."),
+    _("Client Secret"),
+    _("Service Account"),
+    _("Of the app, e.g. abc12.serviceaccount@example.com."),
+    _("Private key"),
+    _("Of the service account; the whole PEM file."),
+    _("Domain"),
+    _("Of the organisation's login IDs; several with commas."),
+    _("Edition"),
+    _("gov for the government edition."),
+    _("The plan's limit; 60 with the free plan, else 240."),
+    _("Starts with AC."),
+    _("Sender"),
+    _("Number with +, alphanumeric sender ID, or Messaging Service SID (MG…)."),
+    _("API secret"),
+    _("Number, or up to 11 letters and digits where the country allows it."),
 )
