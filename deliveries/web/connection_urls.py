@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from django.urls import path
 
-from deliveries.web import connections, quarantine, settings_pages, unparsed
+from deliveries.web import connections, quarantine, sending, settings_pages, unparsed
 
 urlpatterns = [
     path("connections/", connections.connection_list, name="connections"),
@@ -16,6 +16,22 @@ urlpatterns = [
     path("connections/<uuid:connection_id>/key/", connections.connection_secret, name="connection_secret"),
     path("connections/<uuid:connection_id>/edit/", connections.connection_edit, name="connection_edit"),
     path("connections/<uuid:connection_id>/switch/", connections.connection_switch, name="connection_switch"),
+    path("connections/<uuid:connection_id>/sending/", sending.connection_sending, name="connection_sending"),
+    path(
+        "connections/<uuid:connection_id>/sending/check/",
+        sending.connection_sending_check,
+        name="connection_sending_check",
+    ),
+    path(
+        "connections/<uuid:connection_id>/sending/prefer/",
+        sending.connection_sending_prefer,
+        name="connection_sending_prefer",
+    ),
+    path(
+        "connections/<uuid:connection_id>/sending/stop/",
+        sending.connection_sending_stop,
+        name="connection_sending_stop",
+    ),
     path("connections/<uuid:connection_id>/routes/", connections.route_add, name="route_add"),
     path(
         "connections/<uuid:connection_id>/routes/<uuid:route_id>/remove/",

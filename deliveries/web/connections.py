@@ -13,8 +13,8 @@ from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
+from deliveries import accounts, pace, quarantine, selftest, sending_check
 from deliveries import connections as verbs
-from deliveries import quarantine, selftest
 from deliveries.connections import ConnectionInputError
 from deliveries.models import Connection, ConnectionEvent
 from deliveries.sources import Source, find_source, list_shares, list_sources
@@ -26,7 +26,7 @@ from deliveries.web.words import expected_kinds
 from notifyguard.accounts.permissions import may, tenant_page
 from notifyguard.accounts.tenants import list_tenants
 from providers.base import Provider
-from providers.registry import PROVIDERS, get_provider
+from providers.registry import PROVIDERS, SENDERS, get_provider
 
 RECENT_EVENTS = 20
 
@@ -56,22 +56,23 @@ def connection_new(request: TenantRequest, provider: str) -> HttpResponse:
     if form.is_valid():
         row = _create(request, form)
         if row:
-            return redirect("connection", request.tenant.slug, row.id)
-    page = {"form": form, "provider": chosen, "place": place_of_url(provider)}
+            next_page = "connection_sending" if "sending" in request.POST else "connection"
+            return redirect(next_page, request.tenant.slug, row.id)
+    page = {"form": form, "provider": chosen, "place": place_of_url(provider), "can_send": provider in SENDERS}
     return render(request, "connections/new.html", page, status=_status(form))
 
 
 @tenant_page("browse")
 @require_safe
 def connection_detail(request: TenantRequest, connection_id: uuid.UUID) -> HttpResponse:
-    return _detail(request, _find(connection_id))
+    return show(request, find(connection_id))
 
 
 @tenant_page("browse")
 @require_safe
 def connection_first_event(request: TenantRequest, connection_id: uuid.UUID) -> HttpResponse:
     """The part of a connection's page that waits for the first event; 204 while there is nothing new to read out."""
-    source = _find(connection_id)
+    source = find(connection_id)
     if request.GET.get("known") == _news(source):
         return HttpResponse(status=204)
     return render(request, "connections/_first_event.html", _arrivals(source))
@@ -81,15 +82,15 @@ def connection_first_event(request: TenantRequest, connection_id: uuid.UUID) -> 
 @require_POST
 def connection_test(request: TenantRequest, connection_id: uuid.UUID) -> HttpResponse:
     """Run the self-test and show what it found on the connection's page."""
-    source = _find(connection_id)
-    return _detail(request, source, checks=selftest.run(source.connection))
+    source = find(connection_id)
+    return show(request, source, checks=selftest.run(source.connection))
 
 
 @tenant_page("configure")
 @require_POST
 def connection_secret(request: TenantRequest, connection_id: uuid.UUID) -> HttpResponse:
     """Take a new key or secret; the one before it stays valid."""
-    source = _find(connection_id)
+    source = find(connection_id)
     field = verbs.secret_field(source.connection.provider)
     if field is None:
         raise Http404
@@ -102,14 +103,14 @@ def connection_secret(request: TenantRequest, connection_id: uuid.UUID) -> HttpR
         else:
             messages.success(request, _("The new key is in use. The one before it stays valid until the next change."))
             return redirect("connection", request.tenant.slug, connection_id)
-    return _detail(request, source, status=422, secret_form=form)
+    return show(request, source, status=422, secret_form=form)
 
 
 @tenant_page("configure")
 @require_http_methods(["GET", "HEAD", "POST"])
 def connection_edit(request: TenantRequest, connection_id: uuid.UUID) -> HttpResponse:
     """Change the name, the plain settings and, of a shared connection, the route key."""
-    row = _find(connection_id).connection
+    row = find(connection_id).connection
     initial = {**row.settings, "name": row.name, "route_by": row.route_by}
     form = ConnectionForm(
         get_provider(row.provider), posted(request), is_new=False, sharing=row.shared, initial=initial
@@ -124,7 +125,7 @@ def connection_edit(request: TenantRequest, connection_id: uuid.UUID) -> HttpRes
 @require_POST
 def connection_switch(request: TenantRequest, connection_id: uuid.UUID) -> HttpResponse:
     """Switch a connection off or on; what it reported stays."""
-    row = _find(connection_id).connection
+    row = find(connection_id).connection
     is_on = "on" in request.POST
     verbs.switch_connection(row, on=is_on, actor=request.actor)
     said = _("The connection is on.") if is_on else _("The connection is off: its URL refuses all requests.")
@@ -140,7 +141,7 @@ def route_add(request: TenantRequest, connection_id: uuid.UUID) -> HttpResponse:
     form = RouteForm(list_tenants(), request.POST)
     if form.is_valid() and add_route_and_release(request, source.connection, form):
         return redirect("connection", request.tenant.slug, connection_id)
-    return _detail(request, source, status=422, route_form=form)
+    return show(request, source, status=422, route_form=form)
 
 
 @tenant_page("configure")
@@ -212,7 +213,8 @@ def _change(request: TenantRequest, row: Connection, form: ConnectionForm) -> bo
     return True
 
 
-def _find(connection_id: uuid.UUID) -> Source:
+def find(connection_id: uuid.UUID) -> Source:
+    """Return the scope's connection. Raises ``Http404``."""
     source = find_source(connection_id)
     if source is None:
         raise Http404
@@ -220,13 +222,13 @@ def _find(connection_id: uuid.UUID) -> Source:
 
 
 def _find_shared(connection_id: uuid.UUID) -> Source:
-    source = _find(connection_id)
+    source = find(connection_id)
     if not source.connection.shared:
         raise Http404
     return source
 
 
-def _detail(
+def show(
     request: TenantRequest,
     source: Source,
     *,
@@ -247,6 +249,8 @@ def _detail(
         "events": _recent_events(row),
         "checks": checks,
     }
+    if row.provider in SENDERS:
+        page |= {"sending": _sending(row), "budget": _budget(row)}
     if may(request.role, "configure"):
         page |= _forms(row)
     return render(request, "connections/detail.html", page | forms, status=status)
@@ -272,6 +276,29 @@ def _news(source: Source) -> str:
 def _recent_events(row: Connection) -> list[ConnectionEvent]:
     events = ConnectionEvent.objects.filter(connection_id=row.id).order_by("-occurred_at")
     return list(events[:RECENT_EVENTS])
+
+
+def _sending(row: Connection) -> dict[str, Any]:
+    """Return what a connection's page says of sending through it; of the secrets, that they are entered."""
+    values = accounts.sending_values(row)
+    used = [rival.id for rival in accounts.rivals(row)]
+    return {
+        "is_on": bool(values),
+        "values": [
+            (_(field.label), values[field.name])
+            for field in SENDERS[row.provider].fields
+            if not field.secret and field.name in values
+        ],
+        "is_first": used[:1] == [row.id],
+        "has_rivals": row.id in used and len(used) > 1,
+        "disagreement": sending_check.disagreement(row),
+    }
+
+
+def _budget(row: Connection) -> pace.Standing | None:
+    """Return how the account stands that the connection sends through."""
+    account = accounts.find_account(row.id)
+    return pace.standing(account.pace_key) if account else None
 
 
 def _settings(row: Connection, provider: Provider) -> list[tuple[str, str]]:

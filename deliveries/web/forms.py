@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
 import zoneinfo
+from collections.abc import Collection, Iterable
 from datetime import datetime, timedelta
 from functools import cache
 from typing import Any
 
+import phonenumbers
 from django import forms
 from django.conf import settings
 from django.utils import timezone
@@ -21,6 +24,7 @@ from providers.base import Field, Provider
 NOT_CONFIDENTIAL = frozenset({"public_key"})
 TOKEN_DAYS = (30, 90, 365)
 NEVER = 0
+LONGEST_BODY_DAYS = 3650
 
 
 @cache
@@ -106,6 +110,41 @@ class SecretForm(PlainForm):
         self.fields["secret"].widget = _secret_widget(field)
 
 
+class SecretText(forms.Textarea):
+    """A secret of several lines; what was entered is never shown again, not even beside an error."""
+
+    def format_value(self, value: Any) -> str | None:
+        return None
+
+
+class SendingForm(PlainForm):
+    """What sending through a connection takes; a secret that is left empty stays as it is."""
+
+    def __init__(self, fields: Iterable[Field], entered: Collection[str], *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        for field in fields:
+            self.fields[field.name] = _sending_field(field, is_kept=field.secret and field.name in entered)
+
+
+def _sending_field(field: Field, *, is_kept: bool) -> forms.CharField:
+    help_text = gettext(field.help) if field.help else ""
+    if is_kept:
+        help_text += " " + gettext("It is entered already: leave this empty to keep it.")
+    return forms.CharField(
+        label=gettext(field.label),
+        help_text=help_text.strip(),
+        required=field.required and not is_kept,
+        max_length=10_000,
+        widget=_sending_widget(field),
+    )
+
+
+def _sending_widget(field: Field) -> forms.Widget:
+    if field.name == "private_key":
+        return SecretText({"rows": 4, "autocomplete": "off", "spellcheck": "false"})
+    return _secret_widget(field) if field.secret else forms.TextInput({"autocomplete": "off"})
+
+
 class RouteForm(PlainForm):
     """Which organisation gets the events of a route value."""
 
@@ -157,7 +196,7 @@ class ApiTokenForm(PlainForm):
 
 
 class OrganisationForm(PlainForm):
-    """An organisation's name, what a day is in its numbers, and the language of what is sent to it."""
+    """An organisation's name, what a day is in its numbers, its language, and what holds for what it sends."""
 
     name = forms.CharField(label=_("Name"), max_length=200)
     timezone = forms.ChoiceField(
@@ -169,7 +208,46 @@ class OrganisationForm(PlainForm):
         choices=settings.LANGUAGES,
         help_text=_("Of what is sent to the whole organisation. Each person chooses the language of the pages."),
     )
+    body_days = forms.IntegerField(
+        label=_("Days for which texts are kept"),
+        min_value=1,
+        max_value=LONGEST_BODY_DAYS,
+        help_text=_("The text of a notice is kept encrypted for so long, to send it again; then it is erased."),
+    )
+    region = forms.CharField(
+        label=_("Country of mobile numbers"),
+        help_text=_("Two letters, such as JP: the country of numbers that are written without one."),
+    )
+    sms_price = forms.DecimalField(
+        label=_("Price of an SMS part"),
+        required=False,
+        min_value=0,
+        max_digits=8,
+        decimal_places=4,
+        help_text=_("For the estimate before a resend; a long text takes several parts."),
+    )
+    sms_currency = forms.CharField(
+        label=_("Currency"), required=False, help_text=_("Three letters, such as JPY or EUR.")
+    )
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.fields["timezone"].choices = [(name, name) for name in zone_names()]  # type: ignore[attr-defined]
+
+    def clean_region(self) -> str:
+        region: str = self.cleaned_data["region"].strip().upper()
+        if region not in phonenumbers.SUPPORTED_REGIONS:
+            raise forms.ValidationError(gettext("This is not a country: use two letters such as JP."))
+        return region
+
+    def clean_sms_currency(self) -> str:
+        currency: str = self.cleaned_data["sms_currency"].strip().upper()
+        if currency and not re.fullmatch("[A-Z]{3}", currency):
+            raise forms.ValidationError(gettext("This is not a currency: use three letters such as JPY."))
+        return currency
+
+    def clean(self) -> dict[str, Any]:
+        has_price = self.cleaned_data.get("sms_price") is not None
+        if has_price and self.cleaned_data.get("sms_currency") == "":
+            self.add_error("sms_currency", gettext("Say in which currency the price is."))
+        return self.cleaned_data

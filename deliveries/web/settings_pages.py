@@ -21,7 +21,7 @@ from notifyguard.accounts import api_tokens, audit, people
 from notifyguard.accounts.models import AuditEntry, Membership, User
 from notifyguard.accounts.people import PeopleError
 from notifyguard.accounts.permissions import tenant_page
-from notifyguard.accounts.tenants import change_tenant
+from notifyguard.accounts.tenants import CHANGEABLE, change_tenant
 
 AUDIT_PAGE = 50
 
@@ -127,9 +127,9 @@ def audit_log(request: TenantRequest) -> HttpResponse:
 @tenant_page("configure")
 @require_http_methods(["GET", "HEAD", "POST"])
 def organisation(request: TenantRequest) -> HttpResponse:
-    """Name, time zone and language. A new time zone makes other days, so the day's counts are made anew."""
+    """The organisation's own settings. A new time zone makes other days, so the day's counts are made anew."""
     tenant = request.tenant
-    initial = {"name": tenant.name, "timezone": tenant.timezone, "language": tenant.language}
+    initial = {field: getattr(tenant, field) for field in CHANGEABLE}
     form = OrganisationForm(posted(request), initial=initial)
     if form.is_valid():
         if change_tenant(tenant, actor=request.actor, **form.cleaned_data):

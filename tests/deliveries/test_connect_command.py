@@ -13,6 +13,7 @@ from django.core.management import call_command
 from django.core.management.base import CommandError
 from django.test import Client
 
+from deliveries.accounts import sending_values
 from deliveries.connections import config_of
 from deliveries.models import Connection, Route
 from notifyguard.accounts.models import AuditEntry, Membership, User
@@ -57,6 +58,7 @@ def test_connect_prints_the_url_where_the_connection_answers(acme, client):
         "shared": False,
         "route_by": "",
         "routes": [],
+        "sends": False,
     }
     assert config_of(row).secrets == (key,)
     assert client.get(f"/webhooks/sendgrid/{row.token}?notifyguard_probe=hello").content == b"hello"
@@ -80,6 +82,29 @@ def test_a_secret_may_come_from_standard_input_or_a_file(acme, monkeypatch, tmp_
 
     assert config_of(stored(first, acme)).secrets == ("from the input",)
     assert config_of(stored(second, acme)).secrets == ("from a file",)
+
+
+def test_connect_takes_what_sending_takes(acme, monkeypatch, tmp_path):
+    (tmp_path / "key").write_text("SG.from-a-file\n", encoding="utf-8")
+    monkeypatch.setattr(sys, "stdin", io.StringIO("from the input\n"))
+    mail = ("--public-key", verification_key(), "--sending", f"api_key=@{tmp_path / 'key'}")
+    sms = (
+        "--secret",
+        "s",
+        "--sending",
+        "account_sid=AC1",
+        "--sending",
+        "auth_token=-",
+        "--sending",
+        "sender=+15005550006",
+    )
+
+    said = run_json("connect", "sendgrid", "--tenant", "acme", *mail, "--sending", "sender=notices@acme.example")
+    other = run_json("connect", "twilio", "--tenant", "acme", *sms)
+
+    assert (said["sends"], other["sends"]) == (True, True)
+    assert sending_values(stored(said, acme)) == {"api_key": "SG.from-a-file", "sender": "notices@acme.example"}
+    assert sending_values(stored(other, acme))["auth_token"] == "from the input"
 
 
 def test_a_shared_connection_belongs_to_the_operator_and_routes_to_the_tenants_named(operator, acme, sakura):
@@ -130,6 +155,10 @@ def test_without_json_it_says_where_the_url_goes(acme):
         (["ses", "--tenant", "acme", "--topic", "hello"], "This is no ARN of an SNS topic"),
         (["smpp", "--tenant", "acme", "--secret", "s", "--setting", "timezone=Mars"], "This is not a time zone"),
         (["smpp", "--tenant", "acme", "--secret", "s", "--setting", "colour=red"], "smpp has no field colour"),
+        (["smpp", "--tenant", "acme", "--secret", "s", "--sending", "a=b"], "Nothing is sent through smpp"),
+        (["twilio", "--tenant", "acme", "--secret", "s", "--sending", "account_sid=AC1"], "twilio needs auth_token"),
+        (["twilio", "--tenant", "acme", "--secret", "s", "--sending", "key=1"], "To send, twilio has no field key"),
+        (["twilio", "--tenant", "acme", "--secret", "s", "--sending", "auth_token=@/nowhere"], "can't be read"),
     ],
 )
 def test_what_cannot_be_connected_is_refused_with_the_reason(acme, arguments, message):

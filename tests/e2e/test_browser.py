@@ -21,8 +21,9 @@ def test_an_admin_goes_from_the_number_to_the_cause_of_one_notice(page, log_in, 
     title, cause = WORDS[slug]
     log_in(slug)
     page.click("a.number, main a:has-text('61'), main a:has-text('62')")
-    assert page.locator("h1").inner_text() == title
+    page.wait_for_url("**/undelivered/")
     page.goto(f"/t/{slug}/errors/?channel=email&q=person7@")
+    assert page.locator("h1").inner_text() == title
     page.click("main tbody a >> nth=0")
     page.wait_for_url("**/deliveries/**")
     text = page.locator("main").inner_text()

@@ -22,7 +22,7 @@ from notifyguard.accounts.audit import COMMAND_LINE
 from notifyguard.accounts.models import AuditEntry
 from notifyguard.accounts.tenancy import tenant_scope
 from notifyguard.ids import uuid7
-from providers.registry import PROVIDERS
+from providers.registry import PROVIDERS, SENDERS
 from tests.factories import connect
 
 RECEIPT = b'{"id":"m1","to":"+819012345678","stat":"UNDELIV","err":"001","shop":"acme-shop"}'
@@ -413,7 +413,8 @@ def test_an_empty_list_of_sources_says_what_to_do(admin):
 
 
 def test_every_provider_has_steps_and_its_fields_words_reach_the_catalogues():
-    asked = {text for provider in PROVIDERS.values() for field in provider.fields for text in (field.label, field.help)}
+    asking = [*PROVIDERS.values(), *SENDERS.values()]
+    asked = {text for one in asking for field in one.fields for text in (field.label, field.help)}
 
     assert asked - {""} == {str(word) for word in FIELD_WORDS}
     assert all(steps_of(name) and place_of_url(name) for name in PROVIDERS)

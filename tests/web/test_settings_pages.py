@@ -21,6 +21,7 @@ from tests.web.test_connections import RECEIPT, actions, receive, words
 
 NEW = {"email": "hana@example.test", "name": "Hana", "role": "manager"}
 PASSWORD = "a long enough one"
+ORGANISATION = {"name": "Acme", "timezone": "Europe/London", "language": "en", "body_days": "30", "region": "JP"}
 
 
 @pytest.fixture
@@ -245,7 +246,8 @@ def test_the_audit_log_pages_through_without_losing_or_repeating_any(admin, acme
 def test_a_new_time_zone_counts_the_days_anew(admin, acme):
     receive(connect(acme, "smpp"), RECEIPT.replace(b"}", b',"done_date":"2026-11-20T23:30:00+00:00"}'))
 
-    admin.post("/t/acme/settings/organisation/", {"name": "Acme Ltd", "timezone": "Asia/Tokyo", "language": "ja"})
+    answers = {**ORGANISATION, "name": "Acme Ltd", "timezone": "Asia/Tokyo", "language": "ja"}
+    admin.post("/t/acme/settings/organisation/", answers)
 
     with tenant_scope(acme.id):
         tenant = Tenant.objects.get(id=acme.id)
@@ -255,11 +257,40 @@ def test_a_new_time_zone_counts_the_days_anew(admin, acme):
 
 
 def test_a_time_zone_that_there_is_not_comes_back(admin, acme):
-    answer = admin.post("/t/acme/settings/organisation/", {"name": "Acme", "timezone": "Mars", "language": "ja"})
+    answer = admin.post("/t/acme/settings/organisation/", {**ORGANISATION, "timezone": "Mars"})
 
     assert answer.status_code == 422
     with tenant_scope(acme.id):
         assert Tenant.objects.get(id=acme.id).timezone == "Europe/London"
+
+
+def test_what_holds_for_sending_is_kept_and_audited(admin, acme):
+    answers = {**ORGANISATION, "body_days": "7", "region": "gb", "sms_price": "3.5", "sms_currency": "gbp"}
+    admin.post("/t/acme/settings/organisation/", answers)
+    admin.post("/t/acme/settings/organisation/", {**answers, "sms_price": "3.50"})
+
+    with tenant_scope(acme.id):
+        tenant = Tenant.objects.get(id=acme.id)
+        entry = AuditEntry.objects.get(action="tenant.changed")
+    assert (tenant.body_days, tenant.region, str(tenant.sms_price), tenant.sms_currency) == (7, "GB", "3.5000", "GBP")
+    assert (entry.before["sms_price"], entry.after["sms_price"], entry.after["body_days"]) == ("", "3.5000", "7")
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"region": "XX"}, "This is not a country: use two letters such as JP."),
+        ({"body_days": "0"}, "greater than or equal to 1"),
+        ({"sms_price": "3"}, "Say in which currency the price is."),
+        ({"sms_price": "3", "sms_currency": "£"}, "This is not a currency: use three letters such as JPY."),
+    ],
+)
+def test_a_setting_for_sending_that_cannot_be_comes_back(admin, acme, wrong, message):
+    answer = admin.post("/t/acme/settings/organisation/", {**ORGANISATION, **wrong})
+
+    assert answer.status_code == 422
+    assert message in words(answer)
+    assert actions(acme) == []
 
 
 @pytest.mark.parametrize("page", ["people", "tokens", "audit", "organisation", ""])

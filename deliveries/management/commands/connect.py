@@ -9,6 +9,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
+from deliveries.accounts import set_sending
 from deliveries.connections import ConnectionInputError, add_route, create_connection, secret_field, webhook_url
 from deliveries.models import Connection
 from deliveries.web.steps import place_of_url
@@ -16,13 +17,13 @@ from notifyguard.accounts.audit import COMMAND_LINE
 from notifyguard.accounts.models import OPERATOR_SLUG, Tenant
 from notifyguard.accounts.tenancy import tenant_scope
 from notifyguard.accounts.tenants import TenantError, find_tenant
-from providers.registry import PROVIDERS, get_provider
+from providers.registry import PROVIDERS, SENDERS, get_provider
 
 
 class Command(BaseCommand):
     """Prints the URL and where it goes.
 
-    With ``--json`` an object of id, webhook_url, provider, name, tenant, shared, route_by and routes.
+    With ``--json`` an object of id, webhook_url, provider, name, tenant, shared, route_by, routes and sends.
     """
 
     help = "Connect a provider to a tenant, or a shared provider account to the operator, and print its webhook URL."
@@ -54,6 +55,13 @@ class Command(BaseCommand):
             metavar="SLUG=VALUE",
             help="lead events with this value to this tenant; VALUE alone means the tenant of --tenant",
         )
+        parser.add_argument(
+            "--sending",
+            action="append",
+            default=[],
+            metavar="NAME=VALUE",
+            help="a field that sending takes, e.g. api_key=…; NAME=@PATH reads a file, NAME=- standard input",
+        )
         parser.add_argument("--json", action="store_true", help="print one JSON object")
 
     def handle(self, *_args: Any, **options: Any) -> None:
@@ -82,6 +90,8 @@ def _connect(options: dict[str, Any]) -> dict[str, Any]:
             shared=is_shared,
             route_by=options["route_by"],
         )
+        if options["sending"]:
+            set_sending(row, _sending(options), actor=COMMAND_LINE)
         routes = _routes(tenant, options["route"]) if is_shared else []
         for target, value in routes:
             add_route(row, tenant_id=target.id, value=value, actor=COMMAND_LINE)
@@ -102,16 +112,34 @@ def _values(options: dict[str, Any]) -> dict[str, str]:
     return values
 
 
+def _sending(options: dict[str, Any]) -> dict[str, str]:
+    """Return what the connection sends with. Raises ``CommandError`` for a provider that nothing is sent through."""
+    if options["provider"] not in SENDERS:
+        raise CommandError(f"Nothing is sent through {options['provider']}: leave out --sending.")
+    given = dict(_pair(text, "--sending") for text in options["sending"])
+    return {name: _value(text) for name, text in given.items()}
+
+
+def _value(text: str) -> str:
+    if text == "-":
+        return sys.stdin.read()
+    return _read_file(Path(text[1:])) if text.startswith("@") else text
+
+
 def _read_secret(options: dict[str, Any]) -> str:
     path: Path | None = options["secret_file"]
     if path is not None:
-        try:
-            return path.read_text(encoding="utf-8").strip()
-        except (OSError, UnicodeDecodeError) as error:
-            raise CommandError(f"The secret's file can't be read: {path}") from error
+        return _read_file(path)
     if options["secret"] == "-":  # noqa: S105 -- the usual word for standard input
         return sys.stdin.read().strip()
     return options["secret"] or ""
+
+
+def _read_file(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise CommandError(f"The secret's file can't be read: {path}") from error
 
 
 def _routes(tenant: Tenant | None, given: list[str]) -> list[tuple[Tenant, str]]:
@@ -147,6 +175,7 @@ def _describe(row: Connection, owner: Tenant, routes: list[tuple[Tenant, str]]) 
         "shared": row.shared,
         "route_by": row.route_by,
         "routes": [{"tenant": tenant.slug, "value": value} for tenant, value in routes],
+        "sends": row.sending_sealed is not None,
     }
 
 
@@ -159,4 +188,6 @@ def _tell(said: dict[str, Any]) -> str:
         str(place_of_url(said["provider"])),
     ]
     lines += [f"Events with {said['route_by']} = {route['value']} go to {route['tenant']}." for route in said["routes"]]
+    if said["sends"]:
+        lines.append("Notices can be sent through it.")
     return "\n".join(lines)

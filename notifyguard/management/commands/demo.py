@@ -13,7 +13,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,7 +23,7 @@ import psutil
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from notifyguard import demo_environment
+from notifyguard import demo_environment, demo_sandbox
 from notifyguard.embedded import EmbeddedError, Servers, erase, start, stop
 from notifyguard.embedded.processes import free_port, is_free, open_log, tail
 from notifyguard.embedded.state import HOST
@@ -88,10 +88,18 @@ class Command(BaseCommand):
             _end_orphans()
             if not is_free(port):
                 raise CommandError(f"Port {port} is in use. Choose another: make demo PORT={port + 1}")
-            environment = os.environ | servers.environment() | _demo_settings(port)
-            _finish("migrate", [*MANAGE, "migrate", "--database", "owner", "--noinput", "--skip-checks"], environment)
-            with _children(port, environment) as children, demo_environment.shared(environment):
-                _await_ready(port, children)
+            sandbox = free_port()
+            environment = os.environ | servers.environment() | _demo_settings(port, _address(sandbox))
+            with _children() as children, demo_environment.shared(environment):
+                _start(children, {"sandbox": _sandbox_command(sandbox)}, environment)
+                _finish(
+                    "migrate", [*MANAGE, "migrate", "--database", "owner", "--noinput", "--skip-checks"], environment
+                )
+                _await(lambda: demo_sandbox.answers(_address(sandbox)), children)
+                demo_sandbox.register(_address(sandbox), _address(port))
+                _start(children, _web(port), environment)
+                _await(lambda: _is_ready(port), children)
+                _start(children, _workers(), environment)
                 _seed(port, environment)
                 self._announce(port)
                 _watch(children, servers)
@@ -120,17 +128,17 @@ def _address(port: int) -> str:
     return f"http://{HOST}:{port}"
 
 
-def _demo_settings(port: int) -> dict[str, str]:
-    """Return the settings that make the product work on one machine without a mail server or certificates.
+def _demo_settings(port: int, sandbox: str) -> dict[str, str]:
+    """Return the settings that make the product work on one machine, the sandbox in place of the providers.
 
-    The demo data's SNS messages are signed with a certificate that its sender serves at the first of the listed URLs.
+    SNS messages are signed with a certificate that the sandbox serves at the first of the listed URLs.
     """
-    certificate = f"{_address(free_port())}/sns-certificate.pem"
-    trusted = [certificate, *filter(None, [os.environ.get("NOTIFYGUARD_SNS_CERT_URLS")])]
+    trusted = [sandbox + demo_sandbox.CERTIFICATE, *filter(None, [os.environ.get("NOTIFYGUARD_SNS_CERT_URLS")])]
     defaults = {"PUBLIC_URL": _address(port), "EMAIL_BACKEND": "django.core.mail.backends.console.EmailBackend"}
     return {
         "NOTIFYGUARD_ALLOW_LOOPBACK": "1",
         "NOTIFYGUARD_SNS_CERT_URLS": ",".join(trusted),
+        "NOTIFYGUARD_PROVIDER_URLS": demo_sandbox.settings_for(sandbox),
         **{name: os.environ.get(name, value) for name, value in defaults.items()},
     }
 
@@ -156,28 +164,41 @@ def _seed(port: int, environment: dict[str, str]) -> None:
 
 
 @contextmanager
-def _children(port: int, environment: dict[str, str]) -> Iterator[list[Child]]:
-    """Run web, worker and beat for the length of the block."""
+def _children() -> Iterator[list[Child]]:
+    """End, after the block, the children that it started."""
     children: list[Child] = []
     try:
-        for name, command in _commands(port).items():
-            children.append(_launch(name, command, environment))
-            _remember(children)
         yield children
     finally:
         _end(children)
 
 
-def _commands(port: int) -> dict[str, list[str]]:
+def _start(children: list[Child], commands: Mapping[str, list[str]], environment: dict[str, str]) -> None:
+    for name, command in commands.items():
+        children.append(_launch(name, command, environment))
+        _remember(children)
+
+
+def _sandbox_command(port: int) -> list[str]:
+    return [sys.executable, "-m", "providers.sandbox", "--host", HOST, "--port", str(port)]
+
+
+def _web(port: int) -> dict[str, list[str]]:
     # No access log: the path of a webhook holds its token.
     web = ["gunicorn", "notifyguard.wsgi:application", "--bind", f"{HOST}:{port}", "--no-control-socket", "--preload"]
     web += ["--worker-class", "gthread", "--workers", "2", "--threads", "4"]
-    queues = {settings.CELERY_TASK_DEFAULT_QUEUE, *(route["queue"] for route in settings.CELERY_TASK_ROUTES.values())}
-    worker = ["worker", "--concurrency", "2", "--queues", ",".join(sorted(queues)), "--loglevel", "INFO"]
+    return {"web": [sys.executable, "-m", *web]}
+
+
+def _workers() -> dict[str, list[str]]:
+    """Started once web answers: on a small machine they would only keep it from doing so."""
+    routed = {route["queue"] for route in settings.CELERY_TASK_ROUTES.values()} | {settings.CELERY_TASK_DEFAULT_QUEUE}
+    worker = ["worker", "--concurrency", "2", "--queues", ",".join(sorted(routed - {"send"})), "--loglevel", "INFO"]
+    # A provider that answers slowly delays no webhook: sending has workers of its own.
+    sender = ["worker", "--concurrency", "2", "--queues", "send", "--hostname", "sender@%h", "--loglevel", "INFO"]
     beat = ["beat", "--schedule", str(FOLDER / "celerybeat-schedule"), "--pidfile", ""]
-    celery = ["celery", "--app", "notifyguard"]
-    commands = {"web": web, "worker": [*celery, *worker], "beat": [*celery, *beat]}
-    return {name: [sys.executable, "-m", *command] for name, command in commands.items()}
+    parts = {"worker": worker, "sender": sender, "beat": beat}
+    return {name: [sys.executable, "-m", "celery", "--app", "notifyguard", *part] for name, part in parts.items()}
 
 
 def _launch(name: str, command: list[str], environment: dict[str, str]) -> Child:
@@ -196,14 +217,13 @@ def _launch(name: str, command: list[str], environment: dict[str, str]) -> Child
         return Child(name, process, log, output.tell())
 
 
-def _await_ready(port: int, children: list[Child]) -> None:
+def _await(true: Callable[[], bool], children: list[Child]) -> None:
+    """Wait until it is true; raise ``CommandError`` if that takes too long or a child dies meanwhile."""
     deadline = time.monotonic() + READY_S
-    while not _is_ready(port):
+    while not true():
         _raise_for_dead(children)
         if time.monotonic() > deadline:
-            raise CommandError(
-                f"NotifyGuard does not get ready. Look at {LOGS}; {_address(port)}/readyz says what is wrong."
-            )
+            raise CommandError(f"NotifyGuard does not get ready. Look at {LOGS}; /readyz says what is wrong.")
         time.sleep(0.1)
 
 
