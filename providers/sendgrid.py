@@ -6,6 +6,9 @@ import hashlib
 import math
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import msgspec
 
 from providers import payload
 from providers.base import (
@@ -59,29 +62,52 @@ _KNOWN_CLASSES: dict[str, str] = {
 }
 
 _Finding = tuple[Kind, str, str, str, str]  # kind, verdict, reply, SMTP code, enhanced code
+
+
+class _Item(msgspec.Struct, gc=False, rename={"from_": "from", "kind": "type"}):
+    """What is read of an event, of whatever type it is. Other fields, custom arguments among them, are passed over."""
+
+    event: Any = None
+    email: Any = None
+    timestamp: Any = None
+    sg_event_id: Any = None
+    sg_message_id: Any = None
+    ng_attempt: Any = None
+    ng_title: Any = None
+    subject: Any = None
+    from_: Any = None
+    response: Any = None
+    reason: Any = None
+    message: Any = None
+    status: Any = None
+    kind: Any = None
+    bounce_classification: Any = None
+
+
+_BATCH = msgspec.json.Decoder(list[_Item])
 _Route = Callable[[Item], str]
 
 
-def _read_deferral(item: Item) -> _Finding:
+def _read_deferral(item: _Item) -> _Finding:
     # One table of the documentation puts the text in ``reason``, the samples put it in ``response``.
-    reply = text_of(item.get("response")) or text_of(item.get("reason"))
-    return Kind.DEFERRED, "deferred", reply, *read_codes(text_of(item.get("status")), reply)
+    reply = text_of(item.response) or text_of(item.reason)
+    return Kind.DEFERRED, "deferred", reply, *read_codes(text_of(item.status), reply)
 
 
-def _read_drop(item: Item) -> _Finding:
-    reason = text_of(item.get("reason"))
-    reply = text_of(item.get("message")) or reason
+def _read_drop(item: _Item) -> _Finding:
+    reason = text_of(item.reason)
+    reply = text_of(item.message) or reason
     verdict = f"dropped/{reason.strip().lower()}"[: payload.TEXT_LIMIT]
-    return Kind.DROPPED, verdict, reply, *read_codes(text_of(item.get("status")), reply)
+    return Kind.DROPPED, verdict, reply, *read_codes(text_of(item.status), reply)
 
 
-def _read_bounce(item: Item) -> _Finding:
-    reply = text_of(item.get("reason"))
-    codes = read_codes(text_of(item.get("status")), reply)
-    bounce_type = text_of(item.get("type"))
+def _read_bounce(item: _Item) -> _Finding:
+    reply = text_of(item.reason)
+    codes = read_codes(text_of(item.status), reply)
+    bounce_type = text_of(item.kind)
     if bounce_type == "expired":
         return Kind.EXPIRED, "expired", reply, *codes
-    bounce_class = _classify(text_of(item.get("bounce_classification")))
+    bounce_class = _classify(text_of(item.bounce_classification))
     if bounce_type in ("bounce", ""):
         return Kind.BOUNCED, f"bounce/{bounce_class}", reply, *codes
     # "blocked", "block", or a word we do not know: that one is read as the harmless sort, which suppresses nobody.
@@ -97,7 +123,7 @@ def _classify(text: str) -> str:
     return next((word for word in _CLASSES if lowered.startswith(word)), "unclassified")
 
 
-_READERS: dict[str, Callable[[Item], _Finding]] = {
+_READERS: dict[str, Callable[[_Item], _Finding]] = {
     "deferred": _read_deferral,
     "dropped": _read_drop,
     "cancel_drop": _read_drop,  # a cancelled scheduled send; documented for the Email Logs API only
@@ -105,48 +131,45 @@ _READERS: dict[str, Callable[[Item], _Finding]] = {
 }
 
 
-def _read_item(item: object, latest: float, route: _Route | None) -> Parsed:
+def _read_item(item: _Item, latest: float, route: str) -> Parsed:
     """Read one event. Raises ``UnreadableError`` with the predicate of a sentence about the item."""
-    if type(item) is not dict:
-        raise UnreadableError("is not an object")
-    word = item.get("event")
+    word = item.event
     if type(word) is not str or not word:
         raise UnreadableError('has no "event"')
-    occurred_at = _read_time(item.get("timestamp"), latest)
+    occurred_at = _read_time(item.timestamp, latest)
     if word == "account_status_change":
         return _read_account(item, occurred_at)
     plain = _PLAIN_KINDS.get(word)
     if plain is not None:
-        finding: _Finding = (plain, word, text_of(item.get("response")), "", "")
+        kind, verdict, reply, smtp_code, enhanced_code = plain, word, text_of(item.response), "", ""
     else:
-        finding = _READERS.get(word, _read_unknown)(item)
-    kind, verdict, reply, smtp_code, enhanced_code = finding
+        kind, verdict, reply, smtp_code, enhanced_code = _READERS.get(word, _read_unknown)(item)
     return Event(
         kind=kind,
-        recipient=_read_recipient(item.get("email")),
+        recipient=_read_recipient(item.email),
         occurred_at=occurred_at,
         verdict=verdict,
         reply=reply,
         smtp_code=smtp_code,
         enhanced_code=enhanced_code,
-        provider_event_id=text_of(item.get("sg_event_id"), payload.KEY_LIMIT),
+        provider_event_id=text_of(item.sg_event_id, payload.KEY_LIMIT),
         # The rest names a server and a recipient and has changed its form (".filter…", ".recvd-…").
-        provider_message_id=text_of(item.get("sg_message_id"), payload.KEY_LIMIT).partition(".")[0],
-        attempt_ref=text_of(item.get("ng_attempt"), payload.KEY_LIMIT),
-        sender=text_of(item.get("from"), payload.ADDRESS_LIMIT),
-        title=text_of(item.get("ng_title") or item.get("subject"), payload.TEXT_LIMIT),
-        route=route(item) if route else "",
+        provider_message_id=text_of(item.sg_message_id, payload.KEY_LIMIT).partition(".")[0],
+        attempt_ref=text_of(item.ng_attempt, payload.KEY_LIMIT) if item.ng_attempt else "",
+        sender=text_of(item.from_, payload.ADDRESS_LIMIT) if item.from_ else "",
+        title=text_of(item.ng_title or item.subject, payload.TEXT_LIMIT),
+        route=route,
     )
 
 
-def _read_unknown(item: Item) -> _Finding:
-    reply = text_of(item.get("response")) or text_of(item.get("reason"))
-    return Kind.UNKNOWN, text_of(item.get("event"), payload.TEXT_LIMIT), reply, "", ""
+def _read_unknown(item: _Item) -> _Finding:
+    reply = text_of(item.response) or text_of(item.reason)
+    return Kind.UNKNOWN, text_of(item.event, payload.TEXT_LIMIT), reply, "", ""
 
 
-def _read_account(item: Item, occurred_at: datetime) -> ConnectionEvent:
-    detail = text_of(item.get("type"), payload.TEXT_LIMIT)
-    data = {"event_id": text_of(item.get("sg_event_id"), payload.KEY_LIMIT)}
+def _read_account(item: _Item, occurred_at: datetime) -> ConnectionEvent:
+    detail = text_of(item.kind, payload.TEXT_LIMIT)
+    data = {"event_id": text_of(item.sg_event_id, payload.KEY_LIMIT)}
     return ConnectionEvent(kind="account_status", occurred_at=occurred_at, detail=detail, data=data)
 
 
@@ -190,6 +213,51 @@ def _route_reader(route_by: str) -> _Route | None:
     if kind == "domain":
         return lambda item: domain_of(text_of(item.get("from"), payload.ADDRESS_LIMIT))
     return None
+
+
+def _decode(body: bytes) -> list[_Item] | None:
+    """Return the events of a body as it should be; None for one that has to be read with more patience."""
+    if b"\\u0000" in body:
+        return None
+    try:
+        return _BATCH.decode(body)
+    except (ValueError, RecursionError):
+        return None
+
+
+def _read_decoded(items: list[_Item], body: bytes, latest: float) -> list[Parsed]:
+    parsed: list[Parsed] = []
+    for item in items:
+        try:
+            parsed.append(_read_item(item, latest, ""))
+        except UnreadableError:  # the item is wanted as it came
+            return _read_loosely(body, latest, None)
+    return parsed
+
+
+def _read_loosely(body: bytes, latest: float, route: _Route | None) -> list[Parsed]:
+    """Read a batch item by item, whatever is wrong with some, with all of their fields at hand."""
+    try:
+        items = payload.load(body)
+    except UnreadableError as error:
+        return [Unparsed(reason=str(error), raw=payload.excerpt(body))]
+    if type(items) is dict:
+        items = [items]
+    if type(items) is not list:
+        return [Unparsed(reason="The body is not a list of events.", raw=payload.excerpt(body))]
+    parsed: list[Parsed] = []
+    for number, item in enumerate(items, start=1):
+        try:
+            parsed.append(_read_loose(item, latest, route))
+        except UnreadableError as error:
+            parsed.append(_unparsed(item, number, error))
+    return parsed
+
+
+def _read_loose(item: object, latest: float, route: _Route | None) -> Parsed:
+    if type(item) is not dict:
+        raise UnreadableError("is not an object")
+    return _read_item(msgspec.convert(item, _Item), latest, route(item) if route else "")
 
 
 def _unparsed(item: object, number: int, error: UnreadableError) -> Unparsed:
@@ -239,23 +307,10 @@ class SendGrid:
         received_at: datetime,
     ) -> list[Parsed]:
         """Read a batch: one result for each item, in order."""
-        try:
-            items = payload.load(body)
-        except UnreadableError as error:
-            return [Unparsed(reason=str(error), raw=payload.excerpt(body))]
-        if type(items) is dict:
-            items = [items]
-        if type(items) is not list:
-            return [Unparsed(reason="The body is not a list of events.", raw=payload.excerpt(body))]
         latest = (received_at + payload.AHEAD).timestamp()
         route = _route_reader(config.route_by)
-        parsed: list[Parsed] = []
-        for number, item in enumerate(items, start=1):
-            try:
-                parsed.append(_read_item(item, latest, route))
-            except UnreadableError as error:
-                parsed.append(_unparsed(item, number, error))
-        return parsed
+        items = _decode(body) if route is None else None
+        return _read_decoded(items, body, latest) if items is not None else _read_loosely(body, latest, route)
 
     def missing_event_kinds(self, seen: frozenset[Kind]) -> tuple[Kind, ...]:
         """Return the ticks that may be missing in SendGrid's console; nothing before the first event.
