@@ -34,7 +34,9 @@ class Measure:
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
     parser.add_argument("--large", action="store_true", help="10 million deliveries and 200 tenants")
-    parser.add_argument("--only", choices=["ingest", "ack", "reading", "csv", "classify"], help="one part alone")
+    parser.add_argument(
+        "--only", choices=["ingest", "ack", "reading", "csv", "classify", "handover"], help="one part alone"
+    )
     chosen = parser.parse_args()
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "notifyguard.settings")
     django.setup()
@@ -49,7 +51,7 @@ def main() -> None:
 
 
 def _measures(owner, *, large: bool, only: str | None):  # noqa: ANN001, ANN202 -- psycopg2's connection; a generator of Measure
-    from bench import ack, classify, ingest, reading  # noqa: PLC0415 -- after Django's set-up
+    from bench import ack, classify, handover, ingest, reading  # noqa: PLC0415 -- after Django's set-up
 
     if only in (None, "ingest"):
         found = ingest.measure(owner, events=200_000 if large else 60_000, plain_events=2_000, runs=3)
@@ -74,6 +76,12 @@ def _measures(owner, *, large: bool, only: str | None):  # noqa: ANN001, ANN202 
         yield Measure("csv_first_byte_ms", [found["csv_first_byte_ms"]], "ms", 200, at_most=True)
         yield Measure("csv_memory_mb", [found["csv_memory_mb"]], "MB", 64, at_most=True)
         yield Measure("csv_rows_per_s", [found["csv_rows_per_s"]], "rows/s", 0)
+    if only in (None, "handover"):
+        yield Measure("handover_per_s", handover.measure_rate(owner, deliveries=20_000, runs=3), "deliveries/s", 0)
+        found = handover.measure_plan(owner, rows=1_000_000 if large else 50_000)
+        yield Measure("resend_memory_mb", [found["memory_mb"]], "MB", 64, at_most=True)
+        yield Measure("resend_prepared_per_s", [found["prepared_per_s"]], "rows/s", 0)
+        yield Measure("resend_handed_per_s", [found["handed_per_s"]], "rows/s", 0)
     if only in (None, "classify"):
         yield Measure("classify_per_s", classify.measure(replies=100_000, runs=3), "replies/s", 100_000)
 

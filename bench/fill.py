@@ -66,7 +66,10 @@ def fill(owner: Link, deliveries: int, tenants: int) -> list[Tenant]:
 
 def empty(owner: Link) -> None:
     with owner.cursor() as cursor:
-        cursor.execute("TRUNCATE deliveries_delivery, deliveries_deliverylink, deliveries_tally, deliveries_tallydelta")
+        cursor.execute(
+            "TRUNCATE deliveries_delivery, deliveries_deliverylink, deliveries_attempt,"
+            " deliveries_tally, deliveries_tallydelta"
+        )
 
 
 def _tenant(slug: str) -> Tenant:

@@ -116,8 +116,8 @@ def _whole_path(tenant: Tenant, source: Connection, posts: list[HttpRequest]) ->
 def _empty(owner: Link) -> None:
     with owner.cursor() as cursor:
         cursor.execute(
-            f"TRUNCATE {', '.join(COPIED)}, deliveries_deliverylink, deliveries_tally, deliveries_tallydelta,"
-            " deliveries_rawwebhook"
+            f"TRUNCATE {', '.join(COPIED)}, deliveries_deliverylink, deliveries_attempt, deliveries_tally,"
+            " deliveries_tallydelta, deliveries_rawwebhook"
         )
 
 

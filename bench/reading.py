@@ -6,18 +6,17 @@ import html
 import io
 import re
 import statistics
-import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from urllib.parse import urljoin
 
-import psutil
 from django.db import connection
 from django.http import HttpResponseBase
 from django.test import Client
 from psycopg2.extensions import connection as Link
 
 from bench.fill import empty, fill
+from bench.memory import peak_memory
 from deliveries.queries import undelivered_number
 from notifyguard.accounts.models import Membership, Tenant, User
 from notifyguard.accounts.tenancy import tenant_scope
@@ -105,8 +104,7 @@ def measure_csv(owner: Link, *, rows: int) -> dict[str, float]:
     tenant = _all_failing(owner, rows)
     client = browser_of([tenant])
     url = f"/t/{tenant.slug}/errors/export?channel=email"
-    before = psutil.Process().memory_info().rss / 1e6
-    with _peak_memory() as peak:
+    with peak_memory() as gained:
         begun = time.perf_counter()
         size, first_byte_s = _drain(client.get(url))
         seconds = time.perf_counter() - begun
@@ -114,7 +112,7 @@ def measure_csv(owner: Link, *, rows: int) -> dict[str, float]:
     return {
         "csv_vs_copy": copy_s / seconds,
         "csv_first_byte_ms": first_byte_s * 1000,
-        "csv_memory_mb": max(0.0, peak() - before),
+        "csv_memory_mb": gained(),
         "csv_rows_per_s": rows / seconds,
         "csv_mb": size / 1e6,
     }
@@ -160,22 +158,3 @@ def _copy_seconds(tenant: Tenant) -> float:
 class _Nowhere(io.RawIOBase):
     def write(self, data: object) -> int:
         return len(data)  # type: ignore[arg-type]
-
-
-class _peak_memory:  # noqa: N801 -- used as a function
-    """Watches this process's resident memory while the block runs; calling the value gives the peak in MB."""
-
-    def __enter__(self) -> Callable[[], float]:
-        self._stop, self._peak = threading.Event(), 0
-        self._thread = threading.Thread(target=self._watch)
-        self._thread.start()
-        return lambda: self._peak / 1e6
-
-    def _watch(self) -> None:
-        process = psutil.Process()
-        while not self._stop.wait(0.02):
-            self._peak = max(self._peak, process.memory_info().rss)
-
-    def __exit__(self, *_: object) -> None:
-        self._stop.set()
-        self._thread.join()

@@ -10,6 +10,7 @@ from django.conf import settings
 from django.core.management import call_command
 from django.db import connections
 from django.test import Client
+from django.utils import translation
 from hypothesis import HealthCheck
 from hypothesis import settings as hypothesis_settings
 from psycopg2 import sql
@@ -24,6 +25,13 @@ hypothesis_settings.register_profile(
     "fast", max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 hypothesis_settings.load_profile("fast")
+
+@pytest.fixture(autouse=True)
+def english():
+    """Requests in Japanese leave their language behind in the thread; each test begins in English."""
+    with translation.override("en"):
+        yield
+
 
 KEPT_TABLES = {"django_migrations", "django_content_type"}
 

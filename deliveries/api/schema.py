@@ -13,6 +13,7 @@ from rest_framework import serializers
 from deliveries.api.problems import CONTENT_TYPE
 from deliveries.api.serializers import ProblemSerializer
 from deliveries.enums import Actionable, Channel, Persistence, State
+from deliveries.words import UNDELIVERED
 
 MOST_ROWS = 200
 USUAL_ROWS = 50
@@ -22,8 +23,9 @@ _MEANINGS = {
     401: "There is no token, or it is not a live one.",
     403: "The role of the token does not allow it.",
     404: "There is nothing at this address that the token may see.",
-    405: "Only GET, HEAD and OPTIONS are answered.",
+    405: "This method is not answered here.",
     406: "Only JSON is answered.",
+    409: "It does not go together with how things stand; `detail` says why.",
 }
 
 
@@ -87,9 +89,20 @@ FILTERS = [
     OpenApiParameter(
         "recipient", OpenApiTypes.STR, description="Address, number or LINE WORKS id, exactly, in any case."
     ),
+    OpenApiParameter("notice", OpenApiTypes.UUID, description="The deliveries of one notice, by its id."),
+    _one_of("undelivered", UNDELIVERED, "One status of the undelivered report; `any`: all but what is still tried."),
+    OpenApiParameter(
+        "c",
+        OpenApiTypes.STR,
+        many=True,
+        description="Conditions, each `group.field.operator.value`, for example `1.state.is.bounced`: within a group"
+        " all must hold, between groups any.",
+    ),
     OpenApiParameter("provider_message_id", OpenApiTypes.STR, description="The provider's message id, exactly."),
     OpenApiParameter(
-        "q", OpenApiTypes.STR, description="Beginning of a recipient, a title, a name or a provider's message id."
+        "q",
+        OpenApiTypes.STR,
+        description="Beginning of a recipient, title, name, provider's message id, or id of a delivery or notice.",
     ),
     OpenApiParameter("from", OpenApiTypes.DATE, description="First day, in the tenant's time zone."),
     OpenApiParameter("to", OpenApiTypes.DATE, description="Last day, in the tenant's time zone."),

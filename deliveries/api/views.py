@@ -52,7 +52,7 @@ class TenantView(APIView, ABC):
 
     def get(self, request: Request, **_route: Any) -> Response:
         self.tenant = cast(ApiToken, request.auth).tenant
-        language = _language(request, self.tenant)
+        language = language_of(request, self.tenant)
         with tenant_scope(self.tenant.id), translation.override(language):
             answer = self.answer(request.query_params)
         return Response(answer, headers={"Content-Language": language})
@@ -167,7 +167,7 @@ def _limit(parameters: QueryDict) -> int:
     return int(text)
 
 
-def _language(request: Request, tenant: Tenant) -> str:
+def language_of(request: Request, tenant: Tenant) -> str:
     """What the caller accepts, as Django understood it; without a wish the tenant's own language."""
     if "Accept-Language" in request.headers:
         return translation.get_language() or tenant.language

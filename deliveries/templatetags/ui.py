@@ -31,6 +31,7 @@ from notifyguard.accounts.permissions import may, tenants_of
 register = template.Library()
 
 TONES: dict[State, str] = {
+    State.QUEUED: "slate",
     State.ACCEPTED: "slate",
     State.DEFERRED: "info",
     State.DELIVERED: "success",
@@ -53,6 +54,7 @@ class NavItem:
     label: str
     url: str
     current: bool
+    behind_more: bool
 
 
 @register.simple_tag
@@ -172,7 +174,7 @@ def in_future(moment: datetime | None) -> bool:
 def main_nav(context: Context) -> list[NavItem]:
     """Return the pages of the tenant at hand that the person may open."""
     tenant, role, request = context["tenant"], context["role"], context["request"]
-    return [_nav_item(request, label, reverse(name, args=[tenant.slug])) for label, name in _pages(tenant, role)]
+    return [_nav_item(request, label, name, tenant) for label, name in _pages(tenant, role)]
 
 
 @register.simple_tag(takes_context=True)
@@ -186,14 +188,22 @@ def can(context: Context, right: str) -> bool:
     return may(context["role"], right)
 
 
+# What people live in stands in the bar; the rest is behind "More" where the bar is wide.
 _PAGES: tuple[tuple[Any, str, str], ...] = (
     (gettext_lazy("Dashboard"), "dashboard", "browse"),
     (gettext_lazy("Notification errors"), "error_list", "browse"),
+    (gettext_lazy("Undelivered"), "undelivered", "browse"),
+    (gettext_lazy("Mail log"), "mail_log", "browse"),
+    (gettext_lazy("Resends"), "plans", "browse"),
+    (gettext_lazy("Suppression list"), "suppressions", "browse"),
+    (gettext_lazy("Contacts"), "contacts", "browse"),
     (gettext_lazy("Sources"), "connections", "browse"),
     (gettext_lazy("Unreadable items"), "unparsed", "browse"),
+    (gettext_lazy("Header reader"), "headers", "browse"),
     (gettext_lazy("Quarantine"), "quarantine", "operate"),
     (gettext_lazy("Settings"), "settings", "configure"),
 )
+_BEHIND_MORE = frozenset({"connections", "unparsed", "headers", "quarantine", "settings"})
 
 
 def _pages(tenant: Tenant, role: str) -> list[tuple[str, str]]:
@@ -204,11 +214,11 @@ def _opens(tenant: Tenant, role: str, right: str) -> bool:
     return tenant.is_operator if right == "operate" else may(role, right)
 
 
-def _nav_item(request: HttpRequest, label: str, url: str) -> NavItem:
+def _nav_item(request: HttpRequest, label: str, name: str, tenant: Tenant) -> NavItem:
     """The dashboard's address begins every other one's, so only its own page is it."""
-    is_root = url == reverse("dashboard", args=[request.resolver_match.kwargs["slug"]])  # type: ignore[union-attr]
-    current = request.path == url if is_root else request.path.startswith(url)
-    return NavItem(label, url, current)
+    url = reverse(name, args=[tenant.slug])
+    current = request.path == url if name == "dashboard" else request.path.startswith(url)
+    return NavItem(label, url, current, name in _BEHIND_MORE)
 
 
 def _zone(context: Context) -> tzinfo:

@@ -37,11 +37,15 @@ def test_the_published_schema_is_that_of_the_code():
 
 def test_the_schema_is_served_to_everybody():
     response = Client().get("/api/v1/schema/", headers={"Accept": "application/json"})
-    assert sorted(response.json()["paths"]) == [
-        "/api/v1/deliveries/",
-        "/api/v1/deliveries/{delivery_id}/",
-        "/api/v1/unparsed/",
-    ]
+    assert {path.split("/")[3] for path in response.json()["paths"]} == {
+        "attempts",
+        "contacts",
+        "deliveries",
+        "notifications",
+        "resends",
+        "suppressions",
+        "unparsed",
+    }
 
 
 def test_the_schema_names_every_filter():
