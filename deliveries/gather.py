@@ -143,12 +143,22 @@ _rank = lru_cache(maxsize=4096)(rank)
 class Gathered:
     """What the reports on one delivery say together: the deciding one, and what adds up."""
 
-    __slots__ = ("attempt", "deciding", "deferred_until", "first", "first_deferred_at", "sender", "title")
+    __slots__ = (
+        "attempt",
+        "deciding",
+        "deferrals",
+        "deferred_until",
+        "first",
+        "first_deferred_at",
+        "sender",
+        "title",
+    )
 
     def __init__(self, found: Found, attempt: int) -> None:
         self.deciding, self.attempt, self.first = found, attempt, found
         self.first_deferred_at: datetime | None = None
         self.deferred_until: datetime | None = None
+        self.deferrals = 0
         self.title = self.sender = ""
 
     def add(self, found: Found, attempt: int) -> None:
@@ -158,6 +168,7 @@ class Gathered:
         if event.occurred_at < self.first.report.event.occurred_at:
             self.first = found
         if event.kind is Kind.DEFERRED:
+            self.deferrals += 1
             self.first_deferred_at = min(self.first_deferred_at or event.occurred_at, event.occurred_at)
         if event.deferred_until:
             self.deferred_until = max(self.deferred_until or event.deferred_until, event.deferred_until)
@@ -185,7 +196,8 @@ EVENT_COLUMNS = (
 )
 
 DELIVERY_COLUMNS = (
-    "id, match_key, channel, provider, connection_id, orphan, first_at, first_deferred_at, deferred_until,"
+    "id, match_key, channel, provider, connection_id, orphan, deferrals, first_at, first_deferred_at,"
+    " deferred_until,"
     " attempt, rank, rank_order, event_id, kind, state, occurred_at, received_at,"
     " recipient, recipient_key, domain, provider_message_id, sender, title, title_key, verdict, reply, smtp_code,"
     " enhanced_code, error_state, failed_at, code, reason, persistence, rule, rules_version"
@@ -241,7 +253,7 @@ def _delivery_line(delivery_id: str, key: str, gathered: Gathered) -> str:
     failure = _verdict_columns(event, verdict, at) if verdict and event.kind in _FAILING else _NOT_ON_THE_LIST
     return (
         f"{delivery_id}\t{key}\t{origin.channel}\t{origin.provider}\t{origin.connection_key}\t{orphan}\t"
-        f"{gathered.first.at}\t{_time(gathered.first_deferred_at)}\t{_time(gathered.deferred_until)}\t"
+        f"{gathered.deferrals}\t{gathered.first.at}\t{_time(gathered.first_deferred_at)}\t{_time(gathered.deferred_until)}\t"
         f"{gathered.attempt}\t{weight}\t{order}\t{identity}\t{event.kind}\t{STATES[event.kind]}\t"
         f"{at}\t{origin.received_text}\t{texts}\t{failure}\n"
     )

@@ -16,11 +16,11 @@ from django.db import connection
 from django.db.backends.utils import CursorWrapper
 
 from deliveries import partitions
-from deliveries.enums import Kind
 from deliveries.gather import (
     DELIVERY_COLUMNS,
     EVENT_COLUMNS,
     Found,
+    Gathered,
     Reported,
     Target,
     delivery_lines,
@@ -36,6 +36,7 @@ COPY_CHUNK = 1 << 20  # characters; the driver's own 8,192 cost as much as build
 
 # SendGrid ends 72 hours of deferrals with a block that names no cause: then the time is the cause.
 GIVEN_UP_AFTER_H = 71
+GIVEN_UP_VERDICTS = ("blocked/technical", "blocked/unclassified")
 
 
 class Recorded(NamedTuple):
@@ -76,13 +77,27 @@ def _project(cursor: CursorWrapper, tenant_id: uuid.UUID, found: Mapping[str, Fo
     cursor.execute(_INCOMING_DELIVERIES)
     _copy(cursor, f"COPY incoming_delivery ({DELIVERY_COLUMNS}) FROM STDIN", delivery_lines(deliveries))
     cursor.execute(_PROJECT, {"tenant": tenant_id})
-    changed: int = cursor.fetchone()[0]
-    if any(one.report.event.kind in (Kind.DEFERRED, Kind.BLOCKED) for one in found.values()):
-        cursor.execute(_COUNT_DEFERRALS, {"tenant": tenant_id})
-        cursor.execute(_EXPIRE_GIVEN_UP, {"tenant": tenant_id, "hours": GIVEN_UP_AFTER_H})
+    changed, counted = cursor.fetchone()
+    _follow_deferrals(cursor, tenant_id, deliveries, {key.hex for key in counted})
     cursor.execute(_LINK_ORPHANS, {"tenant": tenant_id, "days": ORPHAN_WINDOW_DAYS})
     cursor.execute("TRUNCATE incoming_delivery")
     return changed
+
+
+def _follow_deferrals(
+    cursor: CursorWrapper, tenant_id: uuid.UUID, deliveries: Mapping[str, Gathered], counted: Collection[str]
+) -> None:
+    """Count the deferrals of deliveries that were there before, and end those that SendGrid gave up for no other cause.
+
+    ``counted`` are new, and brought their count along.
+    """
+    again = [key for key, one in deliveries.items() if one.deferrals and key not in counted]
+    if again:
+        cursor.execute(_COUNT_DEFERRALS, {"tenant": tenant_id, "keys": again})
+    given_up = [key for key, one in deliveries.items() if one.deciding.report.event.verdict in GIVEN_UP_VERDICTS]
+    if again or given_up:
+        values = {"tenant": tenant_id, "keys": again + given_up, "verdicts": list(GIVEN_UP_VERDICTS)}
+        cursor.execute(_EXPIRE_GIVEN_UP, values | {"hours": GIVEN_UP_AFTER_H})
 
 
 class Link(NamedTuple):
@@ -130,7 +145,7 @@ CREATE TEMPORARY TABLE IF NOT EXISTS incoming_event (
 
 _INCOMING_DELIVERIES = """
 CREATE TEMPORARY TABLE IF NOT EXISTS incoming_delivery (
-    id uuid, match_key uuid, channel text, provider text, connection_id uuid, orphan boolean,
+    id uuid, match_key uuid, channel text, provider text, connection_id uuid, orphan boolean, deferrals integer,
     first_at timestamptz, first_deferred_at timestamptz, deferred_until timestamptz,
     attempt smallint, rank smallint, rank_order smallint, event_id uuid, kind text, state text,
     occurred_at timestamptz, received_at timestamptz, recipient text, recipient_key text, domain text,
@@ -221,28 +236,23 @@ def _take_over(new: str) -> str:
 
 _PROJECT = f"""
 WITH projected AS (
-    INSERT INTO deliveries_delivery AS d (tenant_id, name, deferrals, {DELIVERY_COLUMNS})
-    SELECT %(tenant)s, '', 0, {DELIVERY_COLUMNS} FROM incoming_delivery ORDER BY match_key
+    INSERT INTO deliveries_delivery AS d (tenant_id, name, {DELIVERY_COLUMNS})
+    SELECT %(tenant)s, '', {DELIVERY_COLUMNS} FROM incoming_delivery ORDER BY match_key
     ON CONFLICT (tenant_id, match_key) DO UPDATE SET {_take_over("excluded")}
     WHERE {_greater("excluded")} OR excluded.first_at < d.first_at OR excluded.title > d.title
         OR excluded.sender > d.sender OR excluded.deferred_until > coalesce(d.deferred_until, '-infinity')
         OR excluded.first_deferred_at < coalesce(d.first_deferred_at, 'infinity')
-    RETURNING 1
+    RETURNING match_key, xmax = 0 AND deferrals > 0 AS counted
 )
-SELECT count(*) FROM projected
+SELECT count(*), coalesce(array_agg(match_key) FILTER (WHERE counted), '{{}}') FROM projected
 """
 
-# The subqueries below are written so that they can only be index look-ups: temporary tables have no statistics, and a
-# hash join would read the whole ledger for a handful of rows.
+# The subqueries are written so that they can only be index look-ups: a hash join would read the whole ledger.
 _COUNT_DEFERRALS = """
-WITH counted AS MATERIALIZED (
-    SELECT i.match_key, (
-        SELECT count(*) FROM deliveries_event e
-        WHERE e.tenant_id = %(tenant)s AND e.match_key = i.match_key AND e.kind = 'deferred') AS n
-    FROM incoming_delivery i WHERE i.first_deferred_at IS NOT NULL
-)
-UPDATE deliveries_delivery d SET deferrals = (SELECT n FROM counted c WHERE c.match_key = d.match_key)
-WHERE d.tenant_id = %(tenant)s AND d.match_key = ANY(ARRAY(SELECT match_key FROM counted))
+UPDATE deliveries_delivery d SET deferrals = (
+    SELECT count(*) FROM deliveries_event e
+    WHERE e.tenant_id = %(tenant)s AND e.match_key = d.match_key AND e.kind = 'deferred')
+WHERE d.tenant_id = %(tenant)s AND d.match_key = ANY(%(keys)s::uuid[])
 """
 
 _EXPIRE_GIVEN_UP = """
@@ -250,10 +260,7 @@ UPDATE deliveries_delivery d
 SET state = 'expired', error_state = 'expired', code = 'EXPIRED', reason = 'expired', persistence = 'soft',
     rule = 'ledger.given-up-after-deferrals'
 WHERE d.tenant_id = %(tenant)s AND d.state = 'blocked' AND d.provider = 'sendgrid'
-    AND d.match_key = ANY(ARRAY(
-        SELECT match_key FROM incoming_delivery
-        WHERE provider = 'sendgrid' AND (state = 'blocked' OR first_deferred_at IS NOT NULL)))
-    AND d.verdict IN ('blocked/technical', 'blocked/unclassified')
+    AND d.match_key = ANY(%(keys)s::uuid[]) AND d.verdict = ANY(%(verdicts)s)
     AND d.occurred_at - d.first_deferred_at >= make_interval(hours => %(hours)s)
 """
 

@@ -86,6 +86,13 @@ def test_an_asynchronous_bounce_after_delivery_reopens_the_delivery(record, acme
     assert only_delivery(acme).state == "bounced"
 
 
+def test_a_deferral_between_two_that_are_known_counts_as_well(record, acme):
+    record(event(Kind.DEFERRED, 1), event(Kind.DEFERRED, 9))
+    record(event(Kind.DEFERRED, 5))
+    record(event(Kind.DEFERRED, 5))
+    assert only_delivery(acme).deferrals == 3
+
+
 def test_a_late_deferral_never_reopens_a_delivered_notice(record, acme):
     record(event(Kind.DELIVERED, 1))
     record(event(Kind.DEFERRED, 5))
