@@ -46,7 +46,7 @@ OUTCOMES: Mapping[Outcome, _StrPromise] = {
     Outcome.STALE: pgettext_lazy("outcome", "Too late to be of use"),
     Outcome.DELIVERED: pgettext_lazy("outcome", "Arrived in the meantime"),
     Outcome.UNDER_WAY: pgettext_lazy("outcome", "Still on its way"),
-    Outcome.REPLACED: pgettext_lazy("outcome", "A newer notice of the same kind goes instead"),
+    Outcome.REPLACED: pgettext_lazy("outcome", "Another one goes in its place"),
     Outcome.NO_BODY: pgettext_lazy("outcome", "Its text is not held here"),
     Outcome.NO_WAY: pgettext_lazy("outcome", "No way to send it"),
     Outcome.GAVE_UP: pgettext_lazy("outcome", "Given up: the provider asked to wait too often"),

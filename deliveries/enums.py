@@ -129,7 +129,7 @@ class Outcome(StrEnum):
     STALE = "stale"  # past its use-by
     DELIVERED = "delivered"  # arrived since
     UNDER_WAY = "under_way"  # another attempt has no verdict yet, or the provider is still trying
-    REPLACED = "replaced"  # a newer notice of the same kind goes instead
+    REPLACED = "replaced"  # by a newer notice of its kind, or by an attempt that a person made
     NO_BODY = "no_body"  # we hold no text and know nobody to ask
     NO_WAY = "no_way"  # no connection to send through, or the contact lacks such an address
     GAVE_UP = "gave_up"  # the provider asked to wait too often

@@ -77,6 +77,7 @@ def _project(cursor: CursorWrapper, tenant_id: uuid.UUID, found: Mapping[str, Fo
     cursor.execute(_INCOMING_DELIVERIES)
     _copy(cursor, f"COPY incoming_delivery ({DELIVERY_COLUMNS}) FROM STDIN", delivery_lines(deliveries))
     cursor.execute(_PROJECT, {"tenant": tenant_id})
+    changed: int
     changed, counted = cursor.fetchone()
     _follow_deferrals(cursor, tenant_id, deliveries, {key.hex for key in counted})
     cursor.execute(_LINK_ORPHANS, {"tenant": tenant_id, "days": ORPHAN_WINDOW_DAYS})
@@ -96,8 +97,8 @@ def _follow_deferrals(
         cursor.execute(_COUNT_DEFERRALS, {"tenant": tenant_id, "keys": again})
     given_up = [key for key, one in deliveries.items() if one.deciding.report.event.verdict in GIVEN_UP_VERDICTS]
     if again or given_up:
-        values = {"tenant": tenant_id, "keys": again + given_up, "verdicts": list(GIVEN_UP_VERDICTS)}
-        cursor.execute(_EXPIRE_GIVEN_UP, values | {"hours": GIVEN_UP_AFTER_H})
+        values: dict[str, Any] = {"tenant": tenant_id, "keys": again + given_up, "hours": GIVEN_UP_AFTER_H}
+        cursor.execute(_EXPIRE_GIVEN_UP, {**values, "verdicts": list(GIVEN_UP_VERDICTS)})
 
 
 class Link(NamedTuple):

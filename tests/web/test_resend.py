@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from datetime import timedelta
 from html import unescape
+from zoneinfo import ZoneInfo
 
 import pytest
 from django.db import connection as database
@@ -19,6 +20,7 @@ from deliveries.ledger import Link, link
 from deliveries.models import Attempt, Contact, Delivery, Notice, Pace
 from deliveries.notices import NewRecipient
 from notifyguard.accounts.audit import COMMAND_LINE
+from notifyguard.accounts.models import Tenant
 from notifyguard.accounts.tenancy import tenant_scope
 from notifyguard.ids import uuid7
 from tests.failures import bounced, report, sends
@@ -195,6 +197,20 @@ def test_attempts_stand_in_the_timeline_with_who_made_them(acme, source, manager
     timeline = text_of(show(manager, row).partition('<ol class="timeline"')[2].partition("</ol>")[0])
     assert "Sent again" in timeline
     assert "By: hanako@example.test" in timeline
+
+
+def test_when_an_attempt_goes_is_told_in_the_tenants_zone_wherever_the_page_says_it(acme, source, manager):
+    with tenant_scope(acme.id):
+        Tenant.objects.filter(id=acme.id).update(timezone="Asia/Tokyo")
+    (row,) = bounced(acme, "taro@example.com")
+    act(manager, row, "resend")
+    with tenant_scope(acme.id):
+        due_at = timezone.now() + timedelta(hours=3)
+        Attempt.objects.filter(status=AttemptStatus.QUEUED).update(due_at=due_at)
+    page = text_of(show(manager, row))
+    told = re.findall(r"It waits until\D+\d+\W+\w+\W+(\d\d:\d\d)", page)
+    assert set(told) == {f"{due_at.astimezone(ZoneInfo('Asia/Tokyo')):%H:%M}"}
+    assert len(told) > 1
 
 
 def test_twenty_rows_with_attempts_take_as_many_queries_as_one(acme, source, manager):
