@@ -78,7 +78,7 @@ def _measures(owner, *, large: bool, only: str | None):  # noqa: ANN001, ANN202 
         yield Measure("csv_rows_per_s", [found["csv_rows_per_s"]], "rows/s", 0)
     if only in (None, "handover"):
         yield Measure("handover_per_s", handover.measure_rate(owner, deliveries=20_000, runs=3), "deliveries/s", 0)
-        found = handover.measure_plan(owner, rows=1_000_000 if large else 50_000)
+        found = handover.measure_plan(owner, rows=1_000_000, handed_over=50_000 if large else 10_000)
         yield Measure("resend_memory_mb", [found["memory_mb"]], "MB", 64, at_most=True)
         yield Measure("resend_prepared_per_s", [found["prepared_per_s"]], "rows/s", 0)
         yield Measure("resend_handed_per_s", [found["handed_per_s"]], "rows/s", 0)

@@ -26,6 +26,7 @@ hypothesis_settings.register_profile(
 )
 hypothesis_settings.load_profile("fast")
 
+
 @pytest.fixture(autouse=True)
 def english():
     """Requests in Japanese leave their language behind in the thread; each test begins in English."""
