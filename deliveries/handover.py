@@ -87,14 +87,16 @@ def accounts_with_due(tenant_id: uuid.UUID, plan_id: uuid.UUID | None = None) ->
     Where there is neither the attempts are ended, visibly.
     """
     with tenant_scope(tenant_id):
-        accounts = {one.connection_id: one for one in sending_accounts()}
-        waiting = set(_queued(plan_id).values_list("connection_id", flat=True).distinct())
-        for gone in waiting - accounts.keys():
-            if product := asking.product_account(gone):
-                accounts[gone] = product
-            else:
+        usable = {one.connection_id: one for one in sending_accounts()}
+        waited_for = [one for one in usable.values() if _has_due(one, plan_id)]
+        if plan_id and waited_for:
+            return waited_for  # of a plan's rows, maybe a million, nobody wants a list of connections each round
+        others = set(_queued(plan_id).values_list("connection_id", flat=True).distinct()) - usable.keys()
+        products = {gone: asking.product_account(gone) for gone in others}
+        for gone, product in products.items():
+            if product is None:
                 _end_without_way(gone, plan_id)
-        return [accounts[connection_id] for connection_id in waiting & accounts.keys()]
+        return waited_for + [product for product in products.values() if product]
 
 
 def recover(tenant_id: uuid.UUID) -> int:

@@ -9,17 +9,18 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 import pytest
 from standardwebhooks import Webhook
 
-from deliveries import asking, ledger
+from deliveries import asking, attempts, ledger
 from deliveries.attempts import AttemptRefusedError
-from deliveries.enums import AttemptStatus, Kind
+from deliveries.enums import AttemptStatus, AttemptWhy, Kind, Outcome
 from deliveries.gather import recipient_key
 from deliveries.models import Attempt, Delivery, ResendHook
 from notifyguard.accounts.audit import Actor
 from notifyguard.accounts.models import AuditEntry
 from notifyguard.accounts.tenancy import tenant_scope
 from providers.sending import Accepted, NoAnswer, Refused, TryLater
-from tests.factories import event, reported
+from tests.factories import connect, event, reported
 from tests.failures import bounced, report, sends
+from tests.sending import tell, work
 
 pytestmark = pytest.mark.django_db
 
@@ -137,6 +138,24 @@ def test_what_the_product_sends_is_followed_to_its_end(acme, item):
         ledger.record(acme.id, reported(said, connection=source))
         found = Delivery.objects.get(id=row.id)
     assert (found.state, found.recipient_key) == ("delivered", recipient_key(recipient))
+
+
+def test_a_tenant_whose_product_sends_everything_is_asked_without_an_account_of_ours(acme, product):
+    source = connect(acme, "ses")
+    hook_at(acme, product.url)
+    with tenant_scope(acme.id):
+        ledger.record(acme.id, reported(event(Kind.BLOCKED, verdict="Transient/ContentRejected"), connection=source))
+        row = Delivery.objects.get()
+        attempts.queue_attempt(row, why=AttemptWhy.RESEND, actor=HANAKO)
+    assert work(acme) == 1
+    ((_headers, body),) = product.asked
+    with tenant_scope(acme.id):
+        made = Attempt.objects.get()
+    assert json.loads(body)["items"][0]["attempt"] == made.id.hex
+    assert (made.status, made.outcome, made.number) == (AttemptStatus.ASKED, Outcome.ASKED, 2)
+    tell(acme, source, made, Kind.DELIVERED)
+    with tenant_scope(acme.id):
+        assert (Delivery.objects.get().state, Attempt.objects.get().status) == ("delivered", AttemptStatus.ACCEPTED)
 
 
 def test_what_the_product_refuses_is_kept_with_its_words_and_only_once(acme, item):
