@@ -280,6 +280,8 @@ WHERE NOT EXISTS (
         AND r.removed_at >= i.since AND r.removed_by = '')
 """  # noqa: S608 -- as above
 
+# A delivery counts from when it was first heard of: what decides it may be another event tomorrow, and then the entry
+# would depend on the order in which the events came.
 _FAILURES = """
 WITH asked AS MATERIALIZED (
     SELECT * FROM json_to_recordset(%(asked)s)
@@ -292,10 +294,10 @@ WITH asked AS MATERIALIZED (
     WHERE tenant_id = %(tenant)s AND recipient_key = ANY(ARRAY(SELECT recipient_key FROM asked))
         AND error_state IS NOT NULL
 )
-SELECT d.event_id, d.match_key, d.connection_id, d.channel, d.recipient, d.occurred_at, d.provider, d.kind,
+SELECT d.event_id, d.match_key, d.connection_id, d.channel, d.recipient, d.first_at, d.provider, d.kind,
     d.verdict, d.smtp_code, d.enhanced_code, d.reply
 FROM asked a JOIN failed d ON d.recipient_key = a.recipient_key AND d.channel = a.channel
-    AND d.occurred_at BETWEEN a.first - make_interval(days => %(days)s) AND a.last + make_interval(days => %(days)s)
+    AND d.first_at BETWEEN a.first - make_interval(days => %(days)s) AND a.last + make_interval(days => %(days)s)
 WHERE NOT EXISTS (
     SELECT FROM listed s
     WHERE s.recipient_key = a.recipient_key AND s.channel = a.channel AND s.removed_at IS NULL AND s.since <= a.first)

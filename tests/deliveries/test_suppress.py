@@ -381,6 +381,14 @@ def test_an_entry_made_by_hand_outlives_an_unsubscription_that_is_lifted(desk):
     assert (entry.reason, entry.note, entry.created_by) == ("manual", "Asked by phone", SUPPORT.name)
 
 
+def test_a_message_that_fails_twice_counts_from_the_first_time_in_any_order(desk):
+    lost = {n: message(f"lost-{n}", Kind.BOUNCED, n, verdict="Transient/General") for n in (0, 1, 3)}
+    again = message("lost-0", Kind.BOUNCED, 5, verdict="Transient/General")
+    desk.report(lost[0], again, lost[1])
+    desk.report(lost[3])
+    assert [entry[4] for entry in desk.listed()] == [AT + timedelta(minutes=3)]
+
+
 KINDS = st.sampled_from(["hard", "soft", "spam", "off", "on", "lost"])
 REPORTS = st.lists(st.tuples(KINDS, st.integers(1, 4), st.integers(0, 5)), min_size=1, max_size=9)
 
