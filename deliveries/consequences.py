@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Collection
 
 from deliveries import plans, retry, suppress
@@ -72,10 +72,17 @@ def _clear_up(found: Collection[Found]) -> None:
     if not ids:
         return
     open_ones = Attempt.objects.filter(id__in=ids, status__in=_WITHOUT_WORD).select_for_update()
-    for attempt_id, plan_id, outcome in list(open_ones.values_list("id", "plan_id", "outcome")):
-        Attempt.objects.filter(id=attempt_id).update(status=AttemptStatus.ACCEPTED, outcome=Outcome.ACCEPTED)
+    told_of = list(open_ones.values_list("id", "plan_id", "outcome"))
+    if not told_of:
+        return
+    cleared_up = Attempt.objects.filter(id__in=[attempt_id for attempt_id, _plan, _outcome in told_of])
+    cleared_up.update(status=AttemptStatus.ACCEPTED, outcome=Outcome.ACCEPTED)
+    moved: dict[uuid.UUID, Counter[str]] = defaultdict(Counter)
+    for _attempt, plan_id, outcome in told_of:
         if plan_id:
-            plans.count(plan_id, Counter({outcome: -1, Outcome.ACCEPTED: 1}))
+            moved[plan_id].update({outcome: -1, Outcome.ACCEPTED: 1})
+    for plan_id, counts in moved.items():
+        plans.count(plan_id, counts)
 
 
 _WITHOUT_WORD = (AttemptStatus.UNKNOWN, AttemptStatus.ASKED)

@@ -214,7 +214,7 @@ def _finish(plan_id: uuid.UUID, expected: PlanStatus, status: PlanStatus) -> boo
 
 
 def _enqueue(task: str, plan: ResendPlan) -> None:
-    """Tell a worker once this is committed."""
+    """Tell a worker once this is committed. Losing the message loses nothing: the sweep looks as well."""
     tenant_id = current_tenant_id()
     transaction.on_commit(lambda: tell_plan(task, tenant_id, plan.id))
 

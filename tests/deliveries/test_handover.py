@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from datetime import timedelta
 
 import pytest
 from django.utils import timezone
 
-from deliveries import handover, ledger, pace, suppress
+from deliveries import handover, ledger, pace, plans, suppress
 from deliveries.accounts import account_for, set_sending
 from deliveries.enums import AttemptStatus, AttemptWhy, Channel, Kind, Outcome, State
 from deliveries.gather import Origin, Reported
-from deliveries.models import Attempt, Pace, Suppression
+from deliveries.models import Attempt, Pace, ResendPlan, Suppression
 from notifyguard.accounts.audit import COMMAND_LINE
 from notifyguard.accounts.tenancy import tenant_scope
 from notifyguard.ids import uuid7
@@ -120,6 +121,20 @@ def test_a_report_clears_up_what_became_of_an_unanswered_call(acme, sending, san
     work(acme)
     tell(acme, sending, attempt(acme, row), Kind.DELIVERED)
     assert (delivery(acme, row).state, attempt(acme, row).status) == (State.DELIVERED, AttemptStatus.ACCEPTED)
+
+
+def test_a_plan_counts_what_a_report_clears_up_as_accepted(acme, sending, sandbox):
+    rows = [*register(acme, "hang@example.co.jp"), *register(acme, "hang+2@example.co.jp", title="Another")]
+    work(acme)
+    with tenant_scope(acme.id):
+        plan = ResendPlan(created_by="test")
+        plan.save()
+        Attempt.objects.update(plan=plan)
+        plans.count(plan.id, Counter({Outcome.UNKNOWN: 2}))
+    for row in rows:
+        tell(acme, sending, attempt(acme, row), Kind.DELIVERED)
+    with tenant_scope(acme.id):
+        assert [(name, n) for name, n in plans.progress(plan).outcomes if n] == [(Outcome.ACCEPTED, 2)]
 
 
 def test_what_a_dead_worker_was_sending_is_unknown(acme, sending, sandbox, settings):
